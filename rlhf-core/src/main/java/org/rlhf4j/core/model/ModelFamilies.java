@@ -69,6 +69,11 @@ public final class ModelFamilies {
     return new Model(family, head, family.read(config, file));
   }
 
+  /** Whether a {@code model_type} is one of ours. */
+  public static boolean supports(String modelType) {
+    return KNOWN.stream().anyMatch(family -> family.modelType().equals(modelType));
+  }
+
   private static ModelFamily family(JsonNode config, Path file) {
     JsonNode type = config.path("model_type");
     return KNOWN.stream()

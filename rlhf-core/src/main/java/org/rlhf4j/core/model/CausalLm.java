@@ -1,0 +1,108 @@
+package org.rlhf4j.core.model;
+
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+
+/** A language model: decoder and language-model head on one set of weights. */
+public final class CausalLm implements AutoCloseable {
+  private final Weights.Device device;
+  private final Weights weights;
+  private final Decoder decoder;
+  private final LmHead head;
+
+  /**
+   * A model on weights, which it closes with itself.
+   *
+   * @param weights the trunk's, and the head's own where it is not tied
+   */
+  public CausalLm(Weights.Device device, DecoderSpec spec, Weights weights) {
+    this.device = device;
+    this.weights = weights;
+    this.decoder = new Decoder(device, spec, weights);
+    int headAt = spec.tiedHead() ? 0 : weights.parameters().size() - 1;
+    this.head = new LmHead(device, weights, headAt);
+  }
+
+  /** The parameters. */
+  public Weights weights() {
+    return weights;
+  }
+
+  /** The trunk. */
+  public Decoder decoder() {
+    return decoder;
+  }
+
+  /** The head. */
+  public LmHead head() {
+    return head;
+  }
+
+  /** Where it runs. */
+  public Weights.Device device() {
+    return device;
+  }
+
+  /** Log-probabilities of a batch's targets. */
+  public LmHead.Found logProbs(TokenBatch batch, boolean statistics) {
+    try (TensorScope scope = device.torch().scope()) {
+      Tensor hidden = decoder.forward(scope, batch, Recording.NONE).hidden();
+      return head.logProbs(scope, hidden, batch.targets(), statistics);
+    }
+  }
+
+  /** A loss of log-probabilities: plain Java, see {@code org.rlhf4j.core.train}. */
+  @FunctionalInterface
+  public interface Derivative {
+    /**
+     * d loss / d log-probability.
+     *
+     * @param logProbs of the batch's targets, {@code [targets]}; null where {@link #isConstant()}
+     */
+    float[] of(float[] logProbs);
+
+    /** Whether the derivative does not depend on the log-probabilities; saves a pass. */
+    default boolean isConstant() {
+      return false;
+    }
+  }
+
+  /**
+   * Adds a batch's gradients.
+   *
+   * @param recording {@link Recording#FULL}, or {@link Recording#PER_BLOCK} to save memory
+   * @param statistics whether accuracy and entropy are wanted too
+   */
+  public LmHead.Found addGradients(
+      TokenBatch batch,
+      Derivative derivative,
+      Recording recording,
+      Gradients into,
+      boolean statistics) {
+    try (TensorScope scope = device.torch().scope()) {
+      Decoder.Pass pass = decoder.forward(scope, batch, recording);
+      float[] ofLogProbs =
+          derivative.isConstant()
+              ? derivative.of(null)
+              : derivative.of(
+                  head.logProbs(scope, pass.hidden(), batch.targets(), false).logProbs());
+      LmHead.WithGradient result =
+          head.logProbsWithGradient(
+              scope,
+              new LmHead.Selected(pass.hidden(), batch.targets()),
+              ofLogProbs,
+              into,
+              statistics);
+      decoder.backward(scope, pass, result.ofHidden(), into);
+      return result.found();
+    }
+  }
+
+  @Override
+  public void close() {
+    head.close();
+    decoder.close();
+    weights.close();
+  }
+}

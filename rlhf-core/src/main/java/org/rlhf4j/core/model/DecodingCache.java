@@ -1,0 +1,221 @@
+package org.rlhf4j.core.model;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Kernels;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+
+/**
+ * The keys and values of a batch that is being decoded. Those of a prompt are stored once for all
+ * its samples; each slot (one sample) has its own for the tokens after it. Slots of a prompt lie
+ * together, and every prompt has the same number of slots.
+ */
+public final class DecodingCache implements AutoCloseable {
+  private static final int FIRST_CAPACITY = 64;
+
+  private final Decoder decoder;
+  private final Kernels kernels;
+  private final ElementType type;
+  private final Weights weights;
+  private TensorScope scope;
+  private final Weights.Device device;
+  private List<Tensor> promptKeys;
+  private List<Tensor> promptValues;
+  private List<Tensor> ownKeys;
+  private List<Tensor> ownValues;
+  private Tensor promptMask;
+  private int[] promptLengths;
+  private int samples;
+  private int own;
+  private int capacity;
+
+  /**
+   * Starts from prompts that were read.
+   *
+   * @param prefill of a batch whose rows are the prompts, one after the other
+   * @param lengths the prompts' lengths
+   * @param samples slots of each prompt
+   */
+  DecodingCache(
+      Weights.Device device,
+      Decoder decoder,
+      Kernels kernels,
+      Weights weights,
+      Decoder.Prefill prefill,
+      int[] lengths,
+      int samples) {
+    this.device = device;
+    this.decoder = decoder;
+    this.kernels = kernels;
+    this.weights = weights;
+    this.type = weights.type();
+    this.scope = device.torch().scope();
+    this.promptLengths = lengths.clone();
+    this.samples = samples;
+    int longest = Arrays.stream(lengths).max().orElseThrow();
+    int[] rows = new int[lengths.length * longest];
+    int start = 0;
+    for (int p = 0; p < lengths.length; p++) {
+      for (int t = 0; t < lengths[p]; t++) {
+        rows[p * longest + t] = start + t;
+      }
+      start += lengths[p];
+    }
+    try (TensorScope step = scope.child()) {
+      Tensor picked = step.of(rows, rows.length);
+      this.promptKeys = gather(prefill.keys(), picked, longest);
+      this.promptValues = gather(prefill.values(), picked, longest);
+    }
+    this.promptMask = promptMask();
+    this.capacity = FIRST_CAPACITY;
+    this.ownKeys = empty();
+    this.ownValues = empty();
+  }
+
+  private List<Tensor> gather(List<Tensor> flat, Tensor rows, int length) {
+    List<Tensor> gathered = new ArrayList<>();
+    for (Tensor layer : flat) {
+      gathered.add(
+          kernels.call(
+              scope, type, "gather", layer, rows, (long) promptLengths.length, (long) length));
+    }
+    return gathered;
+  }
+
+  private Tensor promptMask() {
+    int longest = promptKeys.get(0).extent(1);
+    int heads = decoder.spec().keyValueHeads();
+    float[] mask = new float[promptLengths.length * heads * longest];
+    for (int p = 0; p < promptLengths.length; p++) {
+      for (int head = 0; head < heads; head++) {
+        int row = (p * heads + head) * longest;
+        Arrays.fill(mask, row + promptLengths[p], row + longest, Float.NEGATIVE_INFINITY);
+      }
+    }
+    return device
+        .ops()
+        .convert(scope, scope.of(mask, (long) promptLengths.length * heads, 1, longest), type);
+  }
+
+  private List<Tensor> empty() {
+    List<Tensor> caches = new ArrayList<>();
+    for (int layer = 0; layer < decoder.spec().layers(); layer++) {
+      caches.add(
+          kernels.call(
+              scope, type, "empty_cache", (long) slots(), (long) capacity, promptKeys.get(0)));
+    }
+    return caches;
+  }
+
+  /** The number of slots: prompts times samples. */
+  public int slots() {
+    return promptLengths.length * samples;
+  }
+
+  /** The number of slots of each prompt. */
+  public int samples() {
+    return samples;
+  }
+
+  /** The number of tokens after the prompt that every slot has read. */
+  public int own() {
+    return own;
+  }
+
+  /**
+   * Reads one more token of every slot.
+   *
+   * @param tokens int64 {@code [slots]}
+   * @return the hidden states that predict the next token, {@code [slots, hidden]}
+   */
+  public Tensor step(TensorScope step, Tensor tokens) {
+    if (own == capacity) {
+      grow();
+    }
+    int[] places = new int[slots()];
+    int lastPlace = decoder.spec().maxPositions() - 1;
+    for (int slot = 0; slot < places.length; slot++) {
+      // A finished slot may run on past the context until it is dropped; its result is not used.
+      places[slot] = Math.min(lastPlace, promptLengths[slot / samples] + own);
+    }
+    decoder.requirePositions(Arrays.stream(places).max().orElseThrow() + 1);
+    int normAt = 1 + decoder.spec().layers() * decoder.weightsPerBlock();
+    Tensor hidden =
+        kernels.call(
+            step,
+            type,
+            "decode",
+            weights.get(0),
+            tokens,
+            decoder.cosines(),
+            decoder.sines(),
+            step.of(places, places.length),
+            promptKeys,
+            promptValues,
+            ownKeys,
+            ownValues,
+            (long) own,
+            (long) samples,
+            promptMask,
+            weights.range(1, normAt),
+            (long) decoder.weightsPerBlock(),
+            weights.get(normAt));
+    own++;
+    return hidden;
+  }
+
+  private void grow() {
+    int[] all = new int[slots()];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = i;
+    }
+    capacity *= 2;
+    ownKeys = regrouped(scope, ownKeys, all, own, capacity);
+    ownValues = regrouped(scope, ownValues, all, own, capacity);
+  }
+
+  /**
+   * Keeps some slots, in a new order.
+   *
+   * @param prompts which of the prompts stay
+   * @param kept for each of them the same number of slots, {@code [prompts.length * samples]}
+   */
+  public void keep(int[] prompts, int[] kept) {
+    TensorScope next = device.torch().scope();
+    int longest = promptKeys.get(0).extent(1);
+    promptKeys = regrouped(next, promptKeys, prompts, longest, longest);
+    promptValues = regrouped(next, promptValues, prompts, longest, longest);
+    ownKeys = regrouped(next, ownKeys, kept, own, capacity);
+    ownValues = regrouped(next, ownValues, kept, own, capacity);
+    int[] lengths = new int[prompts.length];
+    for (int p = 0; p < prompts.length; p++) {
+      lengths[p] = promptLengths[prompts[p]];
+    }
+    promptLengths = lengths;
+    samples = kept.length / prompts.length;
+    scope.close();
+    scope = next;
+    promptMask = promptMask();
+  }
+
+  private List<Tensor> regrouped(
+      TensorScope into, List<Tensor> caches, int[] groups, int used, int room) {
+    List<Tensor> result = new ArrayList<>();
+    try (TensorScope step = device.torch().scope()) {
+      Tensor picked = step.of(groups, groups.length);
+      for (Tensor cache : caches) {
+        result.add(kernels.call(into, type, "regroup", cache, picked, (long) used, (long) room));
+        cache.close();
+      }
+    }
+    return result;
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}

@@ -1,0 +1,120 @@
+package org.rlhf4j.core.model;
+
+import java.util.Map;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Kernels;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+
+/**
+ * The language-model head: from hidden states to log-probabilities of given targets and back. The
+ * vocabulary is met in chunks of rows, so no {@code [rows, vocabulary]} matrix of a whole batch
+ * lives.
+ */
+public final class LmHead implements AutoCloseable {
+  /** Elements of the largest {@code [rows, vocabulary]} matrix. */
+  private static final long LARGEST_CHUNK = 1L << 24;
+
+  private static final ElementType[] FP32 = {ElementType.FP32};
+
+  private final Kernels kernels;
+  private final Weights weights;
+  private final int index;
+
+  /**
+   * A head on one of the weights.
+   *
+   * @param index the place of {@code [vocabulary, hidden]}: the embedding's where the head is tied
+   */
+  public LmHead(Weights.Device device, Weights weights, int index) {
+    this.weights = weights;
+    this.index = index;
+    this.kernels =
+        Kernels.load(
+            device.torch(),
+            "/org/rlhf4j/core/model/lm_head.torch",
+            Map.of("bf16", weights.type() == ElementType.BF16));
+  }
+
+  /**
+   * What the head says of a batch's targets, all {@code [targets]}.
+   *
+   * @param logProbs log-probabilities in nats
+   * @param correct 1 where the target is the most likely word, else 0; empty without statistics
+   * @param entropies of the distributions, in nats; empty without statistics
+   */
+  public record Found(float[] logProbs, float[] correct, float[] entropies) {}
+
+  /** Fp32 logits, {@code [rows, vocabulary]}, of a few hidden states {@code [rows, hidden]}. */
+  public Tensor logits(TensorScope scope, Tensor hidden) {
+    return kernels.call(scope, ElementType.FP32, "logits", hidden, weights.get(index));
+  }
+
+  /**
+   * Log-probabilities of targets.
+   *
+   * @param hidden {@code [targets, hidden]}
+   * @param targets ids, {@code [targets]}
+   * @param statistics whether accuracy and entropy are wanted too
+   */
+  public Found logProbs(TensorScope scope, Tensor hidden, int[] targets, boolean statistics) {
+    Tensor[] found =
+        kernels.callList(
+            scope,
+            FP32,
+            "log_probs",
+            hidden,
+            weights.get(index),
+            scope.of(targets, targets.length),
+            chunk(),
+            statistics);
+    return new Found(
+        found[0].toFloats(),
+        statistics ? found[1].toFloats() : new float[0],
+        statistics ? found[2].toFloats() : new float[0]);
+  }
+
+  /**
+   * Log-probabilities together with gradients, in one pass over the vocabulary.
+   *
+   * @param ofLogProbs d loss / d log-probability, {@code [targets]}
+   * @param into where the gradient of the head's weight is added
+   */
+  public WithGradient logProbsWithGradient(
+      TensorScope scope, Selected rows, float[] ofLogProbs, Gradients into, boolean statistics) {
+    ElementType[] types = {ElementType.FP32, weights.type(), ElementType.FP32, ElementType.FP32};
+    Tensor[] found =
+        kernels.callList(
+            scope,
+            types,
+            "log_probs_with_gradient",
+            rows.hidden(),
+            weights.get(index),
+            scope.of(rows.targets(), rows.targets().length),
+            scope.of(ofLogProbs, ofLogProbs.length),
+            into.dense(index),
+            chunk(),
+            statistics);
+    Found numbers =
+        new Found(
+            found[0].toFloats(),
+            statistics ? found[2].toFloats() : new float[0],
+            statistics ? found[3].toFloats() : new float[0]);
+    return new WithGradient(numbers, found[1]);
+  }
+
+  /** Hidden states {@code [targets, hidden]} and the ids that they predict. */
+  public record Selected(Tensor hidden, int[] targets) {}
+
+  /** Numbers, and d loss / d hidden {@code [targets, hidden]}. */
+  public record WithGradient(Found found, Tensor ofHidden) {}
+
+  private long chunk() {
+    return Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0));
+  }
+
+  @Override
+  public void close() {
+    kernels.close();
+  }
+}

@@ -1,0 +1,72 @@
+package org.rlhf4j.core.model;
+
+import java.util.function.UnaryOperator;
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+
+/** A reward model: decoder and score head on one set of weights. */
+public final class RewardModel implements AutoCloseable {
+  private final Weights.Device device;
+  private final Weights weights;
+  private final Decoder decoder;
+  private final ScoreHead head;
+
+  /**
+   * A model on weights, which it closes with itself.
+   *
+   * @param weights the trunk's and, last, the head's {@code [1, hidden]}
+   */
+  public RewardModel(Weights.Device device, DecoderSpec spec, Weights weights) {
+    this.device = device;
+    this.weights = weights;
+    this.decoder = new Decoder(device, spec, weights);
+    this.head = new ScoreHead(device, weights, weights.parameters().size() - 1);
+  }
+
+  /** The parameters. */
+  public Weights weights() {
+    return weights;
+  }
+
+  /** The trunk. */
+  public Decoder decoder() {
+    return decoder;
+  }
+
+  /** Where it runs. */
+  public Weights.Device device() {
+    return device;
+  }
+
+  /** Scores of a batch's selected positions, {@code [rows]}. */
+  public float[] scores(TokenBatch batch) {
+    try (TensorScope scope = device.torch().scope()) {
+      return head.scores(scope, decoder.forward(scope, batch, Recording.NONE).hidden());
+    }
+  }
+
+  /**
+   * Adds a batch's gradients.
+   *
+   * @param derivative from scores {@code [rows]} to d loss / d score {@code [rows]}
+   * @return the scores
+   */
+  public float[] addGradients(
+      TokenBatch batch, UnaryOperator<float[]> derivative, Recording recording, Gradients into) {
+    try (TensorScope scope = device.torch().scope()) {
+      Decoder.Pass pass = decoder.forward(scope, batch, recording);
+      float[] scores = head.scores(scope, pass.hidden());
+      Tensor ofHidden = head.backward(scope, pass.hidden(), derivative.apply(scores), into);
+      decoder.backward(scope, pass, ofHidden, into);
+      return scores;
+    }
+  }
+
+  @Override
+  public void close() {
+    head.close();
+    decoder.close();
+    weights.close();
+  }
+}

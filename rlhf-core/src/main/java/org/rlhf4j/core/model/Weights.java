@@ -1,0 +1,170 @@
+package org.rlhf4j.core.model;
+
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import org.rlhf4j.core.checkpoint.StoredType;
+import org.rlhf4j.core.checkpoint.TensorSource;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Ops;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
+
+/**
+ * The parameters of a model in the order of its family: the weights that are computed with, and for
+ * bf16 in training an fp32 master of each, since a learning rate of 5e-6 would not move a bf16
+ * weight.
+ */
+public final class Weights implements AutoCloseable {
+  /** Numbers that cross between JVM and device at once. */
+  private static final int CHUNK = 1 << 20;
+
+  /** Where initial values come from. */
+  @FunctionalInterface
+  public interface Source {
+    /** Puts the values of a parameter, from element {@code from} of its flat form, into target. */
+    void fill(ParameterSpec parameter, long from, FloatBuffer target);
+  }
+
+  private final Ops ops;
+  private final TensorScope scope;
+  private final List<ParameterSpec> parameters;
+  private final ElementType type;
+  private final List<Tensor> compute = new ArrayList<>();
+  private final List<Tensor> masters = new ArrayList<>();
+
+  /**
+   * Reads all parameters.
+   *
+   * @param type what is computed with: fp32 or bf16
+   * @param trainable whether graphs start from the weights and masters are kept
+   */
+  public Weights(
+      Device device,
+      List<ParameterSpec> parameters,
+      Source source,
+      ElementType type,
+      boolean trainable) {
+    this.ops = device.ops();
+    this.scope = device.torch().scope();
+    this.parameters = List.copyOf(parameters);
+    this.type = type;
+    for (ParameterSpec parameter : parameters) {
+      Tensor exact = scope.zeros(parameter.shape());
+      for (long from = 0; from < parameter.elements(); from += CHUNK) {
+        float[] part = new float[(int) Math.min(CHUNK, parameter.elements() - from)];
+        source.fill(parameter, from, FloatBuffer.wrap(part));
+        ops.fill(scope, exact, from, part);
+      }
+      Tensor used = type == ElementType.FP32 ? exact : ops.convert(scope, exact, type);
+      compute.add(trainable ? ops.leaf(scope, used) : used);
+      if (trainable) {
+        masters.add(exact);
+      } else if (type != ElementType.FP32) {
+        exact.close();
+      }
+    }
+  }
+
+  /** The device with its operations. */
+  public record Device(Torch torch, Ops ops) {}
+
+  /** Names and shapes. */
+  public List<ParameterSpec> parameters() {
+    return parameters;
+  }
+
+  /** The type that is computed with. */
+  public ElementType type() {
+    return type;
+  }
+
+  /** All weights that are computed with. */
+  public List<Tensor> all() {
+    return compute;
+  }
+
+  /** The weight at a place of {@link #parameters()}. */
+  public Tensor get(int index) {
+    return compute.get(index);
+  }
+
+  /** The weights from one place to another, for instance those of a block. */
+  public List<Tensor> range(int from, int to) {
+    return compute.subList(from, to);
+  }
+
+  /** The fp32 weights that an optimizer changes; for fp32 models the same memory. */
+  public List<Tensor> masters() {
+    if (masters.isEmpty()) {
+      throw new IllegalStateException("these weights were not loaded for training");
+    }
+    return masters;
+  }
+
+  /** For each parameter, whether weight decay applies. */
+  public boolean[] decayed() {
+    boolean[] decayed = new boolean[parameters.size()];
+    for (int i = 0; i < decayed.length; i++) {
+      decayed[i] = parameters.get(i).weightDecay();
+    }
+    return decayed;
+  }
+
+  /** Takes over what an optimizer did to the masters. */
+  public void followMasters() {
+    if (type != ElementType.FP32) {
+      ops.copyEach(compute, masters);
+    }
+  }
+
+  /** The parameters as a checkpoint stores them, read from the masters where there are any. */
+  public List<TensorSource> sources(StoredType stored) {
+    List<TensorSource> sources = new ArrayList<>();
+    for (int i = 0; i < parameters.size(); i++) {
+      ParameterSpec parameter = parameters.get(i);
+      Tensor tensor = masters.isEmpty() ? compute.get(i) : masters.get(i);
+      sources.add(source(ops, scope, parameter.name(), stored, tensor));
+    }
+    return sources;
+  }
+
+  /** One tensor as a checkpoint stores it. */
+  public static TensorSource source(
+      Ops ops, TensorScope scope, String name, StoredType stored, Tensor tensor) {
+    return TensorSource.floats(
+        name,
+        stored,
+        tensor.shape(),
+        (from, target) -> {
+          while (target.hasRemaining()) {
+            int count = Math.min(CHUNK, target.remaining());
+            target.put(ops.part(scope, tensor, from, count));
+            from += count;
+          }
+        });
+  }
+
+  /** Overwrites a tensor with stored values. */
+  public static void fill(Ops ops, TensorScope scope, Tensor tensor, Stored stored) {
+    long size = tensor.size();
+    for (long from = 0; from < size; from += CHUNK) {
+      float[] part = new float[(int) Math.min(CHUNK, size - from)];
+      stored.fill(from, FloatBuffer.wrap(part));
+      ops.fill(scope, tensor, from, part);
+    }
+  }
+
+  /** Values of one stored tensor. */
+  @FunctionalInterface
+  public interface Stored {
+    /** Puts values from element {@code from} of the flat form into target. */
+    void fill(long from, FloatBuffer target);
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}

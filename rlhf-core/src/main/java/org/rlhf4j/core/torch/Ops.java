@@ -1,0 +1,127 @@
+package org.rlhf4j.core.torch;
+
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The few operations on tensors of any type that the layers above need beside their own kernels.
+ */
+public final class Ops implements AutoCloseable {
+  private static final long FP32_CODE = 6;
+  private static final long BF16_CODE = 15;
+
+  private final Kernels kernels;
+
+  /** Loads the operations for a device. */
+  public Ops(Torch torch) {
+    this.kernels = Kernels.load(torch, "/org/rlhf4j/core/torch/tensors.torch", Map.of());
+  }
+
+  private static long code(ElementType type) {
+    return switch (type) {
+      case FP32 -> FP32_CODE;
+      case BF16 -> BF16_CODE;
+      case INT64 -> throw new IllegalArgumentException("no conversion to int64");
+    };
+  }
+
+  /** The same numbers in another type; where the type is the same, the same memory. */
+  public Tensor convert(TensorScope scope, Tensor tensor, ElementType type) {
+    return kernels.call(scope, type, "convert", tensor, code(type));
+  }
+
+  /** Zeros in the shape of another tensor. */
+  public Tensor zerosLike(TensorScope scope, Tensor tensor, ElementType type) {
+    return kernels.call(scope, type, "zeros_like", tensor, code(type));
+  }
+
+  /** A copy in memory of its own. */
+  public Tensor copy(TensorScope scope, Tensor tensor) {
+    return kernels.call(scope, tensor.type(), "copy", tensor);
+  }
+
+  /** The same memory as a leaf that graphs start from. */
+  public Tensor leaf(TensorScope scope, Tensor tensor) {
+    return kernels.call(scope, tensor.type(), "leaf", tensor);
+  }
+
+  /** The same memory without its graph. */
+  public Tensor detached(TensorScope scope, Tensor tensor) {
+    return kernels.call(scope, tensor.type(), "detached", tensor);
+  }
+
+  /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
+  public void fill(TensorScope scope, Tensor tensor, long start, float[] values) {
+    try (Tensor run = scope.of(values, values.length)) {
+      kernels.callInPlace("fill", tensor, start, run);
+    }
+  }
+
+  /** Reads {@code count} elements from element {@code start} of the flat form, as fp32. */
+  public float[] part(TensorScope scope, Tensor tensor, long start, int count) {
+    try (Tensor run = kernels.call(scope, ElementType.FP32, "part", tensor, start, (long) count)) {
+      return run.toFloats();
+    }
+  }
+
+  /**
+   * The gradients of a recorded graph.
+   *
+   * @param ofOutputs d loss / d output for each output
+   * @return d loss / d input for each input, of the inputs' types and shapes
+   * @throws RuntimeException if an input has no part in the outputs
+   */
+  public Tensor[] gradient(
+      TensorScope scope, List<Tensor> outputs, List<Tensor> inputs, List<Tensor> ofOutputs) {
+    ElementType[] types = inputs.stream().map(Tensor::type).toArray(ElementType[]::new);
+    return kernels.callList(scope, types, "gradient", outputs, inputs, ofOutputs);
+  }
+
+  /** Each tensor as fp32; where it already is, the same memory. */
+  public Tensor[] toFp32(TensorScope scope, List<Tensor> tensors) {
+    return kernels.callList(scope, new ElementType[] {ElementType.FP32}, "to_fp32", tensors);
+  }
+
+  /** Adds each tensor to the sum at its place; the sums may be of a wider type. */
+  public void addTo(List<Tensor> sums, List<Tensor> tensors) {
+    kernels.callInPlace("add_to", sums, tensors);
+  }
+
+  /** Adds {@code values [n, width]} to the given rows of {@code table [rows, width]}. */
+  public void addRows(Tensor table, Tensor rows, Tensor values) {
+    kernels.callInPlace("add_rows", table, rows, values);
+  }
+
+  /** The 2-norm of all elements of all tensors together. */
+  public float norm(TensorScope scope, List<Tensor> tensors) {
+    try (Tensor norm = kernels.call(scope, ElementType.FP32, "norm", tensors)) {
+      return norm.item();
+    }
+  }
+
+  /** The 2-norm of each tensor. */
+  public float[] norms(TensorScope scope, List<Tensor> tensors) {
+    try (Tensor norms = kernels.call(scope, ElementType.FP32, "norms", tensors)) {
+      return norms.toFloats();
+    }
+  }
+
+  /** Copies each source into the target at its place, converting the type. */
+  public void copyEach(List<Tensor> targets, List<Tensor> sources) {
+    kernels.callInPlace("copy_each", targets, sources);
+  }
+
+  void adamW(Object... arguments) {
+    kernels.callInPlace("adamw", arguments);
+  }
+
+  /** Computes {@code a b^T} several times, for measuring the machine's rate. */
+  public void products(Tensor a, Tensor b, int times) {
+    kernels.callInPlace("products", a, b, (long) times);
+  }
+
+  @Override
+  public void close() {
+    kernels.close();
+  }
+}
