@@ -1,0 +1,73 @@
+package org.rlhf4j.core.data;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What became of a data set's rows. Kept and dropped rows add up to the rows read.
+ *
+ * @param rowsRead rows in the files, bad ones included
+ * @param rowsKept rows that are used
+ * @param dropped number of rows left out, by reason
+ * @param badRows the rows that cannot be used, each with file and line; also counted in {@code
+ *     dropped}
+ * @param truncated kept rows that were cut to the limit
+ * @param prefixMismatches kept rows whose prompt alone encodes otherwise than in front of its
+ *     completion, by place
+ * @param lengthP50 median number of tokens of the readable rows before cutting (pairs: the longer
+ *     side)
+ * @param lengthP95 95 % of these rows are at most this long
+ * @param lengthMax the longest
+ * @param maxLength the limit
+ */
+public record DataReport(
+    int rowsRead,
+    int rowsKept,
+    Map<String, Integer> dropped,
+    List<BadRow> badRows,
+    int truncated,
+    List<RowOrigin> prefixMismatches,
+    int lengthP50,
+    int lengthP95,
+    int lengthMax,
+    int maxLength) {
+  private static final int SHOWN = 3;
+
+  /** Checks that every row is accounted for. */
+  public DataReport {
+    if (rowsKept + dropped.values().stream().mapToInt(Integer::intValue).sum() != rowsRead) {
+      throw new IllegalStateException(
+          "rows read " + rowsRead + ", kept " + rowsKept + ", dropped " + dropped);
+    }
+  }
+
+  /** Rows left out for any reason. */
+  public int rowsDropped() {
+    return rowsRead - rowsKept;
+  }
+
+  /** Kept rows whose prompt ids are no prefix of the whole row's. */
+  public int prefixMismatchCount() {
+    return prefixMismatches.size();
+  }
+
+  /** The report for people, a few short lines. */
+  public List<String> lines() {
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        "rows: %,d read, %,d kept, %,d dropped, %,d truncated"
+            .formatted(rowsRead, rowsKept, rowsDropped(), truncated));
+    dropped.forEach((reason, count) -> lines.add("dropped %,d: %s".formatted(count, reason)));
+    badRows.stream().limit(SHOWN).forEach(row -> lines.add("bad row " + row));
+    if (!prefixMismatches.isEmpty()) {
+      lines.add(
+          "prefix_mismatch %,d: the prompt alone encodes differently, first at %s"
+              .formatted(prefixMismatches.size(), prefixMismatches.get(0)));
+    }
+    lines.add(
+        "tokens: p50 %,d, p95 %,d, max %,d, limit %,d"
+            .formatted(lengthP50, lengthP95, lengthMax, maxLength));
+    return lines;
+  }
+}

@@ -1,0 +1,249 @@
+package org.rlhf4j.core.data;
+
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.text.Tokenizer;
+
+/**
+ * A data set in memory, as token ids.
+ *
+ * @param <T> {@link TokenRow}, {@link TokenPair} or {@link PromptRow}
+ * @param rows the rows kept, in the files' order
+ * @param rowIndices for each kept row its number among all rows of the files, from 0
+ * @param report what became of all rows
+ * @param decodedSample the first kept row as text with its target tokens in «…»; ids where there is
+ *     no tokenizer
+ * @param dataHash SHA-256 in hexadecimal over the files' unpacked contents and the kept rows' ids,
+ *     targets and order
+ */
+public record EncodedDataset<T>(
+    List<T> rows, int[] rowIndices, DataReport report, String decodedSample, String dataHash) {
+  private static final int BAD_ROWS_SHOWN = 3;
+
+  /**
+   * Reads rows for training or scoring a language model.
+   *
+   * @param paths the data files, in order
+   * @param encoder how a row becomes ids
+   * @param maxBadRows how many unusable rows are skipped (and reported) before it is an error
+   * @throws RlhfException on too many bad rows, which names the first few by file and line, and on
+   *     data of which nothing is left
+   */
+  public static EncodedDataset<TokenRow> loadRows(
+      List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return load(
+        paths,
+        encoder,
+        maxBadRows,
+        encoder::encodeRow,
+        new Kind<>(EncodedDataset::update, row -> show(row, encoder.tokenizer())));
+  }
+
+  /** Reads pairs of answers; as {@link #loadRows}. */
+  public static EncodedDataset<TokenPair> loadPairs(
+      List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return load(
+        paths,
+        encoder,
+        maxBadRows,
+        encoder::encodePair,
+        new Kind<>(
+            (digest, pair) -> {
+              update(digest, pair.chosen());
+              update(digest, pair.rejected());
+              digest.update(ByteBuffer.allocate(Double.BYTES).putDouble(0, pair.margin()));
+            },
+            pair ->
+                "chosen: "
+                    + show(pair.chosen(), encoder.tokenizer())
+                    + "\nrejected: "
+                    + show(pair.rejected(), encoder.tokenizer())));
+  }
+
+  /** Reads prompts; as {@link #loadRows}. */
+  public static EncodedDataset<PromptRow> loadPrompts(
+      List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return load(
+        paths,
+        encoder,
+        maxBadRows,
+        encoder::encodePrompt,
+        new Kind<>(
+            (digest, prompt) -> updateInts(digest, prompt.ids()),
+            prompt -> encoder.tokenizer() == null ? Arrays.toString(prompt.ids()) : prompt.text()));
+  }
+
+  /** The number of rows kept. */
+  public int size() {
+    return rows.size();
+  }
+
+  /** What differs between kinds of rows: how one enters the hash, and how one is shown. */
+  private record Kind<T>(BiConsumer<MessageDigest, T> hash, Function<T, String> show) {}
+
+  private static <T> EncodedDataset<T> load(
+      List<Path> paths,
+      RowEncoder encoder,
+      int maxBadRows,
+      Function<Example, Encoded<T>> encode,
+      Kind<T> kind) {
+    Collector<T> collector = new Collector<>(encode);
+    MessageDigest digest = sha256();
+    int read = RowReader.read(paths, collector::add, collector::addBad, digest);
+    String names = paths.stream().map(Path::toString).collect(Collectors.joining(", "));
+    if (read == 0) {
+      throw RlhfException.input(names + ": holds no rows");
+    }
+    if (collector.badRows.size() > maxBadRows) {
+      throw RlhfException.input(
+          "%d of %d rows are unusable, max_bad_rows is %d: %s"
+              .formatted(
+                  collector.badRows.size(),
+                  read,
+                  maxBadRows,
+                  collector.badRows.stream()
+                      .limit(BAD_ROWS_SHOWN)
+                      .map(BadRow::toString)
+                      .collect(Collectors.joining("; "))));
+    }
+    DataReport report = collector.report(read, encoder.options().maxLength());
+    if (collector.rows.isEmpty()) {
+      throw RlhfException.input(
+          "%s: none of the %d rows can be used: %s".formatted(names, read, report.dropped()));
+    }
+    for (int i = 0; i < collector.rows.size(); i++) {
+      digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(0, collector.indices.get(i)));
+      kind.hash().accept(digest, collector.rows.get(i));
+    }
+    return new EncodedDataset<>(
+        List.copyOf(collector.rows),
+        collector.indices.stream().mapToInt(Integer::intValue).toArray(),
+        report,
+        kind.show().apply(collector.rows.get(0)),
+        HexFormat.of().formatHex(digest.digest()));
+  }
+
+  private static final class Collector<T> {
+    private final Function<Example, Encoded<T>> encode;
+    private final List<T> rows = new ArrayList<>();
+    private final List<Integer> indices = new ArrayList<>();
+    private final List<Integer> lengths = new ArrayList<>();
+    private final Map<String, Integer> dropped = new TreeMap<>();
+    private final List<BadRow> badRows = new ArrayList<>();
+    private final List<RowOrigin> mismatches = new ArrayList<>();
+    private int truncated;
+
+    Collector(Function<Example, Encoded<T>> encode) {
+      this.encode = encode;
+    }
+
+    void add(Example example) {
+      Encoded<T> encoded = encode.apply(example);
+      if (encoded instanceof Encoded.Bad<T> bad) {
+        addBad(new BadRow(example.origin(), bad.reason()));
+        return;
+      }
+      lengths.add(encoded.length());
+      if (encoded instanceof Encoded.Dropped<T> out) {
+        dropped.merge(out.reason(), 1, Integer::sum);
+      } else if (encoded instanceof Encoded.Kept<T> kept) {
+        rows.add(kept.value());
+        indices.add(example.origin().index());
+        truncated += kept.truncated() ? 1 : 0;
+        if (kept.prefixMismatch()) {
+          mismatches.add(example.origin());
+        }
+      }
+    }
+
+    void addBad(BadRow row) {
+      badRows.add(row);
+      dropped.merge("bad row", 1, Integer::sum);
+    }
+
+    DataReport report(int read, int maxLength) {
+      int[] sorted = lengths.stream().mapToInt(Integer::intValue).sorted().toArray();
+      return new DataReport(
+          read,
+          rows.size(),
+          dropped,
+          badRows,
+          truncated,
+          mismatches,
+          quantile(sorted, 0.5),
+          quantile(sorted, 0.95),
+          quantile(sorted, 1.0),
+          maxLength);
+    }
+  }
+
+  /** The smallest value that at least this share of the values does not exceed. */
+  private static int quantile(int[] sorted, double share) {
+    return sorted.length == 0 ? 0 : sorted[Math.max(0, (int) Math.ceil(share * sorted.length) - 1)];
+  }
+
+  private static void update(MessageDigest digest, TokenRow row) {
+    updateInts(digest, row.ids());
+    for (boolean target : row.targets()) {
+      digest.update((byte) (target ? 1 : 0));
+    }
+  }
+
+  private static void updateInts(MessageDigest digest, int[] values) {
+    ByteBuffer bytes = ByteBuffer.allocate(Integer.BYTES * (values.length + 1));
+    bytes.putInt(values.length);
+    for (int value : values) {
+      bytes.putInt(value);
+    }
+    digest.update(bytes.flip());
+  }
+
+  /** A row as text, runs of targets in «…». */
+  private static String show(TokenRow row, Tokenizer tokenizer) {
+    StringBuilder shown = new StringBuilder();
+    int from = 0;
+    while (from < row.length()) {
+      boolean target = row.targets()[from];
+      int to = from;
+      while (to < row.length() && row.targets()[to] == target) {
+        to++;
+      }
+      String run = showRun(row.ids(), from, to, tokenizer);
+      shown.append(target ? "«" + run + "»" : run);
+      from = to;
+    }
+    return shown.toString();
+  }
+
+  private static String showRun(int[] ids, int from, int to, Tokenizer tokenizer) {
+    if (tokenizer == null) {
+      return Arrays.toString(Arrays.copyOfRange(ids, from, to));
+    }
+    // Decoded behind what stands before it: some decoders strip a space at the start of a text.
+    String before = tokenizer.decodeAll(Arrays.copyOf(ids, from));
+    String whole = tokenizer.decodeAll(Arrays.copyOf(ids, to));
+    return whole.startsWith(before)
+        ? whole.substring(before.length())
+        : tokenizer.decodeAll(Arrays.copyOfRange(ids, from, to));
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java has SHA-256", e);
+    }
+  }
+}

@@ -1,0 +1,454 @@
+package org.rlhf4j.core.data;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.text.EncodedText;
+import org.rlhf4j.core.text.HhDialogue;
+import org.rlhf4j.core.text.Message;
+import org.rlhf4j.core.text.Segment;
+import org.rlhf4j.core.text.Template;
+import org.rlhf4j.core.text.Tokenizer;
+
+/**
+ * Turns rows into token ids by one rule: the text is rendered whole, encoded once with the special
+ * tokens that the tokenizer adds, and the targets follow from character offsets. A token is a
+ * target if any of its characters is; so {@code " Hello"} is one where {@code Hello} is, as in
+ * FastChat.
+ *
+ * <p>Rows of token ids are taken as they are and need no tokenizer.
+ */
+public final class RowEncoder {
+  /** Reason of rows beyond the limit. */
+  public static final String TOO_LONG = "longer than max_length";
+
+  /** Reason of rows that lost all their targets to truncation. */
+  public static final String TARGETS_CUT_OFF = "no target left after truncation to max_length";
+
+  /** Reason of pairs without a difference. */
+  public static final String EQUAL_SIDES = "chosen equals rejected";
+
+  private final Tokenizer tokenizer;
+  private final int vocabularySize;
+  private final Options options;
+
+  /**
+   * How rows are encoded.
+   *
+   * @param template what renders {@code messages}; {@link Template#HH_HASH} also rewrites HH texts
+   * @param maxLength the longest row in tokens
+   * @param overlong what happens to longer ones
+   * @param appendEos whether the end token is added, as a target, where a row does not end with it.
+   *     A conversation whose template writes end tokens gets none
+   * @param completionOnly whether prompts and users' turns are left out of the targets of {@link
+   *     #encodeRow}
+   */
+  public record Options(
+      Template template,
+      int maxLength,
+      Overlong overlong,
+      boolean appendEos,
+      boolean completionOnly) {}
+
+  /**
+   * An encoder.
+   *
+   * @param tokenizer the model's tokenizer, stays the caller's to close; null for a model without
+   *     one, whose rows must be token ids
+   * @param vocabularySize ids of a row are below this
+   */
+  public RowEncoder(Tokenizer tokenizer, int vocabularySize, Options options) {
+    this.tokenizer = tokenizer;
+    this.vocabularySize = vocabularySize;
+    this.options = options;
+  }
+
+  /** The options given. */
+  public Options options() {
+    return options;
+  }
+
+  /** The tokenizer given, may be null. */
+  public Tokenizer tokenizer() {
+    return tokenizer;
+  }
+
+  /**
+   * Encodes a row for training or scoring a language model. Of a pair the chosen side counts.
+   *
+   * @throws RlhfException if the row needs a tokenizer or template that is not there, or is too
+   *     long and {@link Overlong#ERROR} holds
+   */
+  public Encoded<TokenRow> encodeRow(Example example) {
+    if (example instanceof Example.Prompt) {
+      return new Encoded.Bad<>("a prompt without a completion has nothing to predict");
+    }
+    try {
+      Draft draft = draft(example, Side.CHOSEN, options.completionOnly());
+      checkIds(draft.row.ids());
+      if (draft.row.targetCount() == 0) {
+        return new Encoded.Bad<>("no token to predict");
+      }
+      return limit(example, draft);
+    } catch (UnusableRow e) {
+      return new Encoded.Bad<>(e.getMessage());
+    }
+  }
+
+  /** Encodes both sides of a pair; targets are the answers. Throws as {@link #encodeRow}. */
+  public Encoded<TokenPair> encodePair(Example example) {
+    double margin;
+    if (example instanceof Example.Preference preference) {
+      margin = preference.margin();
+    } else if (example instanceof Example.Dialogues dialogues) {
+      margin = dialogues.margin();
+    } else if (example instanceof Example.TokensPreference tokens) {
+      margin = tokens.pair().margin();
+    } else {
+      return new Encoded.Bad<>(
+          "not a pair: needs chosen and rejected, or chosen_input_ids and rejected_input_ids");
+    }
+    try {
+      Draft chosen = draft(example, Side.CHOSEN, true);
+      Draft rejected = draft(example, Side.REJECTED, true);
+      checkIds(chosen.row.ids());
+      checkIds(rejected.row.ids());
+      int length = Math.max(chosen.row.length(), rejected.row.length());
+      boolean tooLong = length > options.maxLength();
+      if (tooLong && isDropped(example, length)) {
+        return new Encoded.Dropped<>(TOO_LONG, length);
+      }
+      TokenPair pair =
+          new TokenPair(
+              cut(chosen.row, options.maxLength()), cut(rejected.row, options.maxLength()), margin);
+      if (Arrays.equals(pair.chosen().ids(), pair.rejected().ids())) {
+        return new Encoded.Dropped<>(EQUAL_SIDES, length);
+      }
+      return new Encoded.Kept<>(
+          pair, length, tooLong, chosen.prefixMismatch || rejected.prefixMismatch);
+    } catch (UnusableRow e) {
+      return new Encoded.Bad<>(e.getMessage());
+    }
+  }
+
+  /**
+   * Encodes the prompt of a row: everything before the completion, or before the last answer of a
+   * conversation. {@code input_ids} are a prompt as they are. A too long prompt is never cut but
+   * dropped, or an error.
+   */
+  public Encoded<PromptRow> encodePrompt(Example example) {
+    try {
+      int index = example.origin().index();
+      PromptRow prompt;
+      if (example instanceof Example.Tokens tokens) {
+        int[] ids = tokens.row().ids();
+        checkIds(ids);
+        prompt = new PromptRow(index, tokenizer == null ? "" : tokenizer.decodeAll(ids), ids);
+      } else {
+        List<Segment> segments = promptSegments(example);
+        int[] ids = promptIds(example, segments);
+        checkIds(ids);
+        prompt = new PromptRow(index, join(segments), ids);
+      }
+      int length = prompt.ids().length;
+      if (length == 0) {
+        return new Encoded.Bad<>("the prompt has no token");
+      }
+      if (length > options.maxLength()) {
+        if (options.overlong() == Overlong.ERROR) {
+          throw tooLong(example, length);
+        }
+        return new Encoded.Dropped<>(TOO_LONG, length);
+      }
+      return new Encoded.Kept<>(prompt, length, false, false);
+    } catch (UnusableRow e) {
+      return new Encoded.Bad<>(e.getMessage());
+    }
+  }
+
+  private enum Side {
+    CHOSEN,
+    REJECTED
+  }
+
+  /** A row before the limit. */
+  private record Draft(TokenRow row, boolean prefixMismatch) {}
+
+  /** Says why a row cannot be used; does not leave this class. */
+  private static final class UnusableRow extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    UnusableRow(String reason) {
+      super(reason);
+    }
+  }
+
+  private Draft draft(Example example, Side side, boolean completionOnly) throws UnusableRow {
+    if (example instanceof Example.Tokens tokens) {
+      return new Draft(tokens.row(), false);
+    }
+    if (example instanceof Example.TokensPreference tokens) {
+      TokenPair pair = tokens.pair();
+      return new Draft(side == Side.CHOSEN ? pair.chosen() : pair.rejected(), false);
+    }
+    if (example instanceof Example.Conversation conversation) {
+      return draftConversation(conversation, completionOnly);
+    }
+    if (example instanceof Example.Text text) {
+      String whole = rewritten(text.text());
+      return finish(example, List.of(Segment.text(whole, true)), options.appendEos());
+    }
+    String prompt = promptText(example, side);
+    String whole = rewritten(wholeText(example, side));
+    if (!whole.startsWith(prompt)) {
+      throw new UnusableRow("template hh-hash rewrites the prompt's last turn with its completion");
+    }
+    List<Segment> segments =
+        List.of(
+            Segment.text(prompt, !completionOnly),
+            Segment.text(whole.substring(prompt.length()), true));
+    Draft draft = finish(example, segments, options.appendEos());
+    int[] promptIds = promptIds(example, List.of(Segment.text(prompt, false)));
+    return new Draft(draft.row, !isPrefix(promptIds, draft.row.ids()));
+  }
+
+  private Draft draftConversation(Example.Conversation conversation, boolean completionOnly)
+      throws UnusableRow {
+    List<Message> messages = conversation.messages();
+    List<Segment> segments = render(conversation, messages, false);
+    if (!completionOnly) {
+      segments = segments.stream().map(s -> new Segment(s.text(), true, s.markup())).toList();
+    }
+    boolean appendEos = options.appendEos() && !options.template().writesEndToken();
+    Draft draft = finish(conversation, segments, appendEos);
+    int last = messages.size() - 1;
+    if (messages.get(last).role() != Message.Role.ASSISTANT) {
+      return draft;
+    }
+    List<Segment> prompt = render(conversation, messages.subList(0, last), true);
+    int[] promptIds = promptIds(conversation, prompt);
+    return new Draft(draft.row, !isPrefix(promptIds, draft.row.ids()));
+  }
+
+  /** A prompt's ids, without the EOS that some tokenizers add behind every text. */
+  private int[] promptIds(Example example, List<Segment> segments) {
+    Tokenizer encoder = tokenizer(example);
+    EncodedText encoded = encoder.encode(segments);
+    int length = encoded.ids().length;
+    while (length > 0
+        && encoded.starts()[length - 1] == EncodedText.NO_SPAN
+        && encoder.eosId().orElse(-1) == encoded.ids()[length - 1]) {
+      length--;
+    }
+    return Arrays.copyOf(encoded.ids(), length);
+  }
+
+  private Draft finish(Example example, List<Segment> segments, boolean appendEos)
+      throws UnusableRow {
+    Tokenizer encoder = tokenizer(example);
+    EncodedText encoded = encoder.encode(segments);
+    boolean[] targetCharacters = new boolean[join(segments).length()];
+    int position = 0;
+    for (Segment segment : segments) {
+      int end = position + segment.text().length();
+      Arrays.fill(targetCharacters, position, end, segment.target());
+      position = end;
+    }
+    int[] ids = encoded.ids();
+    boolean[] targets = new boolean[ids.length];
+    boolean previous = false;
+    for (int i = 0; i < ids.length; i++) {
+      // A token that the tokenizer added by itself goes with the text before it: BOS with nothing,
+      // EOS with the last character.
+      targets[i] =
+          encoded.starts()[i] == EncodedText.NO_SPAN
+              ? previous
+              : anyIn(targetCharacters, encoded.starts()[i], encoded.ends()[i]);
+      previous = targets[i];
+    }
+    if (appendEos) {
+      int eos =
+          encoder
+              .eosId()
+              .orElseThrow(
+                  () ->
+                      RlhfException.config(
+                          "append_eos: the tokenizer names no eos_token; set append_eos: false"));
+      if (ids.length == 0 || ids[ids.length - 1] != eos) {
+        ids = Arrays.copyOf(ids, ids.length + 1);
+        targets = Arrays.copyOf(targets, ids.length);
+        ids[ids.length - 1] = eos;
+        targets[ids.length - 1] = true;
+      }
+    }
+    if (ids.length == 0) {
+      throw new UnusableRow("the text has no token");
+    }
+    targets[0] = false;
+    return new Draft(new TokenRow(ids, targets), false);
+  }
+
+  /** A token without characters of its own counts as the one it stands before. */
+  private static boolean anyIn(boolean[] targetCharacters, int start, int end) {
+    for (int i = start; i < Math.max(end, start + 1) && i < targetCharacters.length; i++) {
+      if (targetCharacters[i]) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private Encoded<TokenRow> limit(Example example, Draft draft) {
+    int length = draft.row.length();
+    if (length <= options.maxLength()) {
+      return new Encoded.Kept<>(draft.row, length, false, draft.prefixMismatch);
+    }
+    if (isDropped(example, length)) {
+      return new Encoded.Dropped<>(TOO_LONG, length);
+    }
+    TokenRow row = cut(draft.row, options.maxLength());
+    return row.targetCount() == 0
+        ? new Encoded.Dropped<>(TARGETS_CUT_OFF, length)
+        : new Encoded.Kept<>(row, length, true, draft.prefixMismatch);
+  }
+
+  private boolean isDropped(Example example, int length) {
+    return switch (options.overlong()) {
+      case ERROR -> throw tooLong(example, length);
+      case DROP -> true;
+      case TRUNCATE -> false;
+    };
+  }
+
+  private RlhfException tooLong(Example example, int length) {
+    return RlhfException.input(
+        "%s: %d tokens, but max_length is %d (overlong: error)"
+            .formatted(example.origin(), length, options.maxLength()));
+  }
+
+  private static TokenRow cut(TokenRow row, int maxLength) {
+    return row.length() <= maxLength
+        ? row
+        : new TokenRow(
+            Arrays.copyOf(row.ids(), maxLength), Arrays.copyOf(row.targets(), maxLength));
+  }
+
+  private void checkIds(int[] ids) throws UnusableRow {
+    for (int i = 0; i < ids.length; i++) {
+      if (ids[i] < 0 || ids[i] >= vocabularySize) {
+        throw new UnusableRow(
+            "token id %d at position %d is outside the vocabulary of %d"
+                .formatted(ids[i], i, vocabularySize));
+      }
+    }
+  }
+
+  private List<Segment> promptSegments(Example example) throws UnusableRow {
+    if (example instanceof Example.Conversation conversation) {
+      List<Message> messages = conversation.messages();
+      int last = messages.size() - 1;
+      boolean answered = last >= 0 && messages.get(last).role() == Message.Role.ASSISTANT;
+      return render(conversation, answered ? messages.subList(0, last) : messages, true);
+    }
+    return List.of(Segment.text(promptText(example, Side.CHOSEN), false));
+  }
+
+  /** The text before the completion, rewritten if the template does so. */
+  private String promptText(Example example, Side side) throws UnusableRow {
+    if (example instanceof Example.Prompt prompt) {
+      return rewritten(prompt.prompt());
+    }
+    if (example instanceof Example.Completion completion) {
+      return rewritten(completion.prompt());
+    }
+    if (example instanceof Example.Preference preference) {
+      return rewritten(preference.prompt());
+    }
+    if (example instanceof Example.Dialogues) {
+      String whole = rewritten(wholeText(example, side));
+      int end =
+          options.template() == Template.HH_HASH
+              ? HhDialogue.hashPromptEnd(whole)
+              : HhDialogue.promptEnd(whole);
+      if (end < 0) {
+        throw new UnusableRow(
+            "chosen and rejected without prompt need a turn \\n\\nAssistant: to split at");
+      }
+      return whole.substring(0, end);
+    }
+    throw new UnusableRow("this form of row has no prompt");
+  }
+
+  private static String wholeText(Example example, Side side) throws UnusableRow {
+    if (example instanceof Example.Completion completion) {
+      return completion.prompt() + completion.completion();
+    }
+    if (example instanceof Example.Preference preference) {
+      return preference.prompt()
+          + (side == Side.CHOSEN ? preference.chosen() : preference.rejected());
+    }
+    if (example instanceof Example.Dialogues dialogues) {
+      return side == Side.CHOSEN ? dialogues.chosen() : dialogues.rejected();
+    }
+    throw new UnusableRow("this form of row has no text");
+  }
+
+  private String rewritten(String text) throws UnusableRow {
+    if (options.template() != Template.HH_HASH) {
+      return text;
+    }
+    if (!HhDialogue.isDialogue(text)) {
+      throw new UnusableRow("template hh-hash needs a dialogue that starts with \\n\\nHuman:");
+    }
+    return HhDialogue.toHash(text);
+  }
+
+  private List<Segment> render(
+      Example.Conversation conversation, List<Message> messages, boolean open) throws UnusableRow {
+    Template template = options.template();
+    if (!template.rendersMessages()) {
+      throw RlhfException.config(
+          conversation.origin()
+              + ": a row of messages needs a template, and template: "
+              + template.key()
+              + (template == Template.MODEL ? " cannot be interpreted yet" : " renders none")
+              + "; allowed: vicuna, alpaca, alpaca-fastchat, hh, hh-hash, zephyr");
+    }
+    Optional<String> problem = template.problemWith(messages);
+    if (problem.isPresent()) {
+      throw new UnusableRow(problem.get());
+    }
+    Optional<String> eosText = tokenizer(conversation).eosText();
+    if (template.writesEndToken() && eosText.isEmpty()) {
+      throw RlhfException.config(
+          "template: "
+              + template.key()
+              + " writes an end token, but the tokenizer names no"
+              + " eos_token");
+    }
+    String end = eosText.orElse("");
+    return open ? template.renderPrompt(messages, end) : template.render(messages, end);
+  }
+
+  private Tokenizer tokenizer(Example example) {
+    if (tokenizer == null) {
+      throw RlhfException.input(
+          example.origin()
+              + ": a row of text needs a tokenizer, and the model folder has no tokenizer.json; give"
+              + " rows of input_ids");
+    }
+    return tokenizer;
+  }
+
+  private static boolean isPrefix(int[] prefix, int[] ids) {
+    return prefix.length <= ids.length
+        && Arrays.equals(prefix, 0, prefix.length, ids, 0, prefix.length);
+  }
+
+  private static String join(List<Segment> segments) {
+    StringBuilder text = new StringBuilder();
+    segments.forEach(segment -> text.append(segment.text()));
+    return text.toString();
+  }
+}
