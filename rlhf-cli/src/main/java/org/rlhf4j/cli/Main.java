@@ -1,0 +1,172 @@
+package org.rlhf4j.cli;
+
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.config.Nearest;
+import org.rlhf4j.core.train.StopSignal;
+
+/** The command line: {@code rlhf VERB [--config FILE] [--KEY VALUE]…}. */
+public final class Main {
+  private static final String VALIDATE = "validate";
+  private static final String VALIDATE_SUMMARY =
+      "Checks a configuration, and that its files are there, without running it.";
+
+  private final List<Verb<?>> verbs;
+  private final List<ConfigKind> kinds;
+  private final Session session;
+
+  private Main(List<Verb<?>> verbs, List<ConfigKind> kinds, Session session) {
+    this.verbs = verbs;
+    this.kinds = kinds;
+    this.session = session;
+  }
+
+  /** Runs a command line and ends the process. */
+  public static void main(String[] args) {
+    PrintStream out = utf8(FileDescriptor.out);
+    PrintStream err = utf8(FileDescriptor.err);
+    ExitCode exitCode = run(List.of(args), Verbs.ALL, new Session(out, err, new StopSignal()));
+    System.exit(exitCode.code());
+  }
+
+  private static PrintStream utf8(FileDescriptor descriptor) {
+    return new PrintStream(new FileOutputStream(descriptor), true, StandardCharsets.UTF_8);
+  }
+
+  /**
+   * Runs a command line without ending the process.
+   *
+   * @param verbs the verbs there are besides {@code validate}
+   */
+  static ExitCode run(List<String> args, List<Verb<?>> verbs, Session session) {
+    ExitCode exitCode;
+    try {
+      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(args);
+    } catch (RuntimeException | Error e) {
+      exitCode = Failures.report(e, null, session.err());
+    }
+    session.out().flush();
+    session.err().flush();
+    return exitCode;
+  }
+
+  private ExitCode dispatch(List<String> args) {
+    if (args.isEmpty()) {
+      overview(session.err());
+      return ExitCode.CONFIG;
+    }
+    String word = args.get(0);
+    List<String> rest = args.subList(1, args.size());
+    switch (word) {
+      case "-h", "--help", "help" -> {
+        overview(session.out());
+        return ExitCode.DONE;
+      }
+      case "--version" -> {
+        session.out().println("rlhf " + version());
+        return ExitCode.DONE;
+      }
+      case VALIDATE -> {
+        return validate(rest);
+      }
+      default -> {
+        for (Verb<?> verb : verbs) {
+          if (verb.name().equals(word)) {
+            return runVerb(verb, rest);
+          }
+        }
+        throw RlhfException.config("unknown verb '" + word + "', " + Nearest.hint(word, words()));
+      }
+    }
+  }
+
+  private <C extends Record> ExitCode runVerb(Verb<C> verb, List<String> args) {
+    CommandReader<C> reader =
+        new CommandReader<>("rlhf " + verb.name(), verb.summary(), verb.config(), verb.bareKey());
+    CommandReader.Request<C> request = reader.read(args);
+    if (request.help()) {
+      reader.printHelp(session.out());
+      return ExitCode.DONE;
+    }
+    C config = request.builder().onWarning(this::warn).requirePaths().build();
+    if (request.threads() > 0) {
+      // Read by DJL when it loads PyTorch, which no code has done yet.
+      System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));
+    }
+    if (verb.stopsOnSignal()) {
+      Signals.handle(session.stop(), session.err());
+    }
+    try {
+      return verb.run(config, session);
+    } catch (RuntimeException | Error e) {
+      Object outputDir = Config.toMap(config).get("output_dir");
+      Path folder = outputDir == null ? null : Path.of(outputDir.toString());
+      return Failures.report(e, folder, session.err());
+    }
+  }
+
+  private ExitCode validate(List<String> args) {
+    List<String> known = kinds.stream().map(ConfigKind::verb).toList();
+    String usage = "rlhf validate " + String.join("|", known) + " [--config FILE] [--KEY VALUE]…";
+    if (args.isEmpty() || args.get(0).equals("--help") || args.get(0).equals("-h")) {
+      PrintStream stream = args.isEmpty() ? session.err() : session.out();
+      stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
+      return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
+    }
+    for (ConfigKind kind : kinds) {
+      if (kind.verb().equals(args.get(0))) {
+        return validate(kind, kind.type(), args.subList(1, args.size()));
+      }
+    }
+    throw RlhfException.config(
+        "validate: unknown kind '" + args.get(0) + "', allowed: " + String.join(", ", known));
+  }
+
+  private <C extends Record> ExitCode validate(ConfigKind kind, Class<C> type, List<String> args) {
+    CommandReader<C> reader =
+        new CommandReader<>("rlhf validate " + kind.verb(), VALIDATE_SUMMARY, type, "");
+    CommandReader.Request<C> request = reader.read(args);
+    if (request.help()) {
+      reader.printHelp(session.out());
+      return ExitCode.DONE;
+    }
+    C config = request.builder().onWarning(this::warn).requirePaths().build();
+    session.out().print(Config.toYaml(config));
+    session.out().println("# valid for: rlhf " + kind.verb());
+    return ExitCode.DONE;
+  }
+
+  private void warn(String line) {
+    session.err().println("warning: " + line);
+  }
+
+  private List<String> words() {
+    List<String> words = new ArrayList<>(verbs.stream().map(Verb::name).toList());
+    words.add(VALIDATE);
+    return words;
+  }
+
+  private void overview(PrintStream stream) {
+    stream.println("Usage: rlhf VERB [--config FILE] [--KEY VALUE]…");
+    stream.println();
+    for (Verb<?> verb : verbs) {
+      stream.printf("  %-11s %s%n", verb.name(), verb.summary());
+    }
+    stream.printf("  %-11s %s%n", VALIDATE, VALIDATE_SUMMARY);
+    stream.println();
+    stream.println("rlhf VERB --help lists the keys of a verb.");
+  }
+
+  private static String version() {
+    String version = Main.class.getPackage().getImplementationVersion();
+    return version == null ? "development build" : version;
+  }
+}

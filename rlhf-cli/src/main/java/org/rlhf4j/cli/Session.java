@@ -1,0 +1,13 @@
+package org.rlhf4j.cli;
+
+import java.io.PrintStream;
+import org.rlhf4j.core.train.StopSignal;
+
+/**
+ * What a verb has of the process around it.
+ *
+ * @param out results
+ * @param err progress, warnings and errors
+ * @param stop set when the user asks for the end
+ */
+record Session(PrintStream out, PrintStream err, StopSignal stop) {}

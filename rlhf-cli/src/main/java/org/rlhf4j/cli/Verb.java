@@ -1,0 +1,39 @@
+package org.rlhf4j.cli;
+
+import org.rlhf4j.core.ExitCode;
+
+/**
+ * A verb of the command line that reads a configuration record.
+ *
+ * @param <C> the record; each of its keys is an option
+ */
+interface Verb<C extends Record> {
+  /** The word on the command line. */
+  String name();
+
+  /** What it does, in one line. */
+  String summary();
+
+  /** The record with its keys. */
+  Class<C> config();
+
+  /** The key that a bare argument stands for; empty if bare arguments are errors. */
+  default String bareKey() {
+    return "";
+  }
+
+  /**
+   * Whether the work polls {@link Session#stop()}. Where it does not, SIGINT and SIGTERM end the
+   * process at once.
+   */
+  default boolean stopsOnSignal() {
+    return false;
+  }
+
+  /**
+   * Does the work.
+   *
+   * @return how it ended; failures are exceptions
+   */
+  ExitCode run(C config, Session session);
+}

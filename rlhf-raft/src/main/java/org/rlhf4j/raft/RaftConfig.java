@@ -1,0 +1,94 @@
+package org.rlhf4j.raft;
+
+import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
+import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.Flattened;
+import org.rlhf4j.core.config.Flattened.Default;
+import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.generate.SamplingConfig;
+
+/**
+ * The keys of {@code raft}: reward-ranked fine-tuning. {@link #discardPattern()} is null where none
+ * is set.
+ */
+public record RaftConfig(
+    @Flattened(
+            value = {
+              @Default(key = "learning_rate", value = "2e-5"),
+              @Default(key = "lr_scheduler_type", value = "constant"),
+              @Default(key = "max_length", value = "512"),
+              @Default(key = "overlong", value = "drop"),
+              @Default(key = "append_eos", value = "false")
+            },
+            without = {"num_train_epochs"})
+        TrainingConfig training,
+    @Key(doc = "Folder of the reward model.", existing = Key.Existing.MODEL_FOLDER)
+        String rewardModelNameOrPath,
+    @Key(
+            doc = "Rounds of sampling, scoring, selecting and training.",
+            defaultValue = "20",
+            atLeast = 1,
+            aliases = {"num_raft_iteration"})
+        int numRaftIterations,
+    @Key(
+            doc = "Prompts per iteration.",
+            defaultValue = "2048",
+            atLeast = 1,
+            aliases = {"raft_batch_size"})
+        int promptsPerIteration,
+    @Key(doc = "Responses per prompt, K.", defaultValue = "8", atLeast = 1) int samplesPerPrompt,
+    @Key(
+            doc = "Where the best are looked for: among a prompt's samples or among all.",
+            defaultValue = "per_prompt",
+            aliases = {"collection_strategy"})
+        Selection selection,
+    @Key(
+            doc =
+                "Share of the samples that is kept; per_prompt keeps at least one of each prompt.",
+            defaultValue = "0.125",
+            above = 0,
+            atMost = 1,
+            aliases = {"top_reward_percentage"})
+        double keepFraction,
+    @Key(
+            doc = "Passes over the kept samples in each iteration.",
+            defaultValue = "2",
+            atLeast = 1,
+            aliases = {"num_train_epochs"})
+        int epochsPerIteration,
+    @Key(
+            doc = "Regular expression; a response in which it is found is never kept. LMFlow: '#'.",
+            defaultValue = Key.NONE)
+        String discardPattern,
+    @Key(doc = "Which of two samples with equal rewards is kept.", defaultValue = "first")
+        TieBreak tieBreak,
+    @Key(
+            doc = "Stops after so many iterations without a new best mean reward; 0: never.",
+            defaultValue = "0",
+            atLeast = 0)
+        int earlyStoppingPatience,
+    @Flattened({@Default(key = "temperature", value = "0.85")}) SamplingConfig sampling)
+    implements Checked {
+  @Override
+  public void check(Problems problems) {
+    problems.require(
+        sampling.doSample() || samplesPerPrompt == 1,
+        "samples_per_prompt "
+            + samplesPerPrompt
+            + " needs do_sample true: greedy responses are all the same");
+    problems.require(
+        sampling.maxNewTokens() < training.maxLength(),
+        "max_new_tokens "
+            + sampling.maxNewTokens()
+            + " leaves no room for a prompt in max_length "
+            + training.maxLength());
+    try {
+      Pattern.compile(discardPattern == null ? "" : discardPattern);
+    } catch (PatternSyntaxException e) {
+      problems.add("discard_pattern: " + discardPattern + " is no pattern: " + e.getDescription());
+    }
+  }
+}
