@@ -1,5 +1,6 @@
 package org.rlhf4j.core.report;
 
+import java.util.Arrays;
 import java.util.Map;
 
 /**
@@ -26,7 +27,17 @@ public record DataSummary(
   public record LengthQuantiles(int median, int p95, int max) {
     /** Of the given lengths, in any order; all zero where there are none. */
     public static LengthQuantiles of(int[] lengths) {
-      throw new UnsupportedOperationException();
+      if (lengths.length == 0) {
+        return new LengthQuantiles(0, 0, 0);
+      }
+      int[] sorted = lengths.clone();
+      Arrays.sort(sorted);
+      return new LengthQuantiles(
+          nearestRank(sorted, 0.5), nearestRank(sorted, 0.95), sorted[sorted.length - 1]);
+    }
+
+    private static int nearestRank(int[] sorted, double share) {
+      return sorted[(int) Math.ceil(share * sorted.length) - 1];
     }
   }
 }

@@ -27,7 +27,7 @@ public final class MetricNames {
   public static final String MAX_REWARD = "max_reward";
 
   // RAFT, one row per iteration.
-  public static final String RAFT_ITERATION = "raft/iteration";
+  public static final String ITERATION = "iteration";
   public static final String REWARD_ALL_MEAN = "reward/all_mean";
   public static final String REWARD_SELECTED_MEAN = "reward/selected_mean";
   public static final String REWARD_BEST_OF_K = "reward/best_of_k";

@@ -1,5 +1,7 @@
 package org.rlhf4j.core.report;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -12,6 +14,16 @@ public final class SampleLog {
    * earlier one of that step.
    */
   public static Path write(Path outputDir, long step, List<Sample> samples) {
-    throw new UnsupportedOperationException();
+    Path file = outputDir.resolve("samples").resolve("step-" + step + ".jsonl");
+    StringBuilder lines = new StringBuilder();
+    for (Sample sample : samples) {
+      try {
+        lines.append(ReportFiles.JSON.writeValueAsString(sample)).append('\n');
+      } catch (JsonProcessingException e) {
+        throw new IllegalArgumentException("not writable as JSON: " + sample, e);
+      }
+    }
+    ReportFiles.replace(file, lines.toString().getBytes(StandardCharsets.UTF_8));
+    return file;
   }
 }

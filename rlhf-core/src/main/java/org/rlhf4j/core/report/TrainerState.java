@@ -3,6 +3,7 @@ package org.rlhf4j.core.report;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * {@code trainer_state.json} of a checkpoint, with the keys of Hugging Face's {@code TrainerState}
@@ -37,11 +38,32 @@ public record TrainerState(
 
   /** Writes the file into a checkpoint folder. */
   public void write(Path checkpointDir) {
-    throw new UnsupportedOperationException();
+    // Hugging Face passes the keys to its constructor: the set of keys is theirs, sorted as theirs.
+    Map<String, Object> keys = new TreeMap<>();
+    keys.put("best_metric", bestMetric);
+    keys.put("best_model_checkpoint", bestModelCheckpoint);
+    keys.put("epoch", epoch);
+    keys.put("eval_steps", evalSteps);
+    keys.put("global_step", globalStep);
+    keys.put("is_hyper_param_search", false);
+    keys.put("is_local_process_zero", true);
+    keys.put("is_world_process_zero", true);
+    keys.put("log_history", logHistory);
+    keys.put("logging_steps", loggingSteps);
+    keys.put("max_steps", maxSteps);
+    keys.put("num_input_tokens_seen", 0);
+    keys.put("num_train_epochs", numTrainEpochs);
+    keys.put("save_steps", saveSteps);
+    keys.put("stateful_callbacks", Map.of());
+    keys.put("total_flos", 0);
+    keys.put("train_batch_size", trainBatchSize);
+    keys.put("trial_name", null);
+    keys.put("trial_params", null);
+    ReportFiles.replace(checkpointDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
   }
 
   /** Reads the file of a checkpoint folder. */
   public static TrainerState read(Path checkpointDir) {
-    throw new UnsupportedOperationException();
+    return ReportFiles.readJson(checkpointDir.resolve(FILE_NAME), TrainerState.class);
   }
 }
