@@ -1,5 +1,6 @@
 package org.rlhf4j.core.report;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
@@ -33,6 +34,11 @@ public record Banner(
   /** The most lines a banner takes. */
   public static final int MAX_LINES = 25;
 
+  private static final int LABEL_COLUMNS = 12;
+  private static final int SAMPLE_LINES = 5;
+  private static final int DATA_SETS_SHOWN = 3;
+  private static final int NOTES_SHOWN = 4;
+
   /**
    * Rows per optimizer step and steps per run.
    *
@@ -44,5 +50,79 @@ public record Banner(
    * @param steps optimizer steps of the run
    */
   public record Batch(
-      String unit, int perDevice, int accumulation, long rows, double epochs, long steps) {}
+      String unit, int perDevice, int accumulation, long rows, double epochs, long steps) {
+    /** {@code 8 rows x 4 accumulated = 32 rows per step}. */
+    String stepLine() {
+      return String.format(
+          "%s %s x %s accumulated = %s %s per step",
+          Format.count(perDevice),
+          unit,
+          Format.count(accumulation),
+          Format.count((long) perDevice * accumulation),
+          unit);
+    }
+
+    /** {@code 1,600 rows x 2 epochs = 100 steps}. */
+    String runLine() {
+      return String.format(
+          "%s %s x %s epochs = %s steps",
+          Format.count(rows), unit, Format.number(epochs), Format.count(steps));
+    }
+  }
+
+  /** The banner's lines; values are cut to {@code width}, but for paths, which people copy. */
+  List<String> lines(int width) {
+    int columns = width - LABEL_COLUMNS - 2;
+    List<String> lines = new ArrayList<>();
+    lines.add("RLHF4J " + version + " · " + title);
+    add(lines, "model", model);
+    add(lines, "compute", DisplayText.cut(compute, columns));
+    add(
+        lines,
+        "parameters",
+        String.format(
+            "%s (%s), %s trainable, %s frozen",
+            Format.count(totalParameters),
+            Format.shortCount(totalParameters),
+            Format.count(trainableParameters),
+            Format.count(totalParameters - trainableParameters)));
+    if (batch != null) {
+      add(lines, "batch", batch.stepLine());
+      add(lines, "", batch.runLine());
+    }
+    for (DataSummary set : data.subList(0, Math.min(DATA_SETS_SHOWN, data.size()))) {
+      add(lines, set.name() + " data", DisplayText.cut(set.rowsLine(), columns));
+      add(lines, "", DisplayText.cut(set.lengthsLine(), columns));
+    }
+    if (data.size() > DATA_SETS_SHOWN) {
+      add(lines, "", "and " + (data.size() - DATA_SETS_SHOWN) + " more data sets");
+    }
+    if (sample != null) {
+      addSample(lines, columns);
+    }
+    notes.entrySet().stream()
+        .limit(NOTES_SHOWN)
+        .forEach(
+            note ->
+                add(
+                    lines,
+                    note.getKey(),
+                    DisplayText.cut(DisplayText.oneLine(note.getValue()), columns)));
+    add(lines, "output", outputDir);
+    return lines;
+  }
+
+  private void addSample(List<String> lines, int columns) {
+    // Words move to the next line whole, so a line is filled by two thirds at the least.
+    List<String> text =
+        DisplayText.wrap(sample.render(SAMPLE_LINES * columns * 2 / 3), columns).stream()
+            .limit(SAMPLE_LINES)
+            .toList();
+    add(lines, "sample", "the loss is taken over what stands in ⟦ ⟧");
+    text.forEach(line -> add(lines, "", line));
+  }
+
+  private static void add(List<String> lines, String label, String value) {
+    lines.add(("  " + DisplayText.fit(label, LABEL_COLUMNS) + value).stripTrailing());
+  }
 }

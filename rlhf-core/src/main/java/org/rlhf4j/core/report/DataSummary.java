@@ -2,6 +2,7 @@ package org.rlhf4j.core.report;
 
 import java.util.Arrays;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * What became of the rows of a data set: read = kept + all dropped.
@@ -22,6 +23,14 @@ public record DataSummary(
     long truncated,
     LengthQuantiles lengths,
     int limit) {
+  /** Count in must be count out. */
+  public DataSummary {
+    long droppedRows = dropped.values().stream().mapToLong(Long::longValue).sum();
+    if (read != kept + droppedRows) {
+      throw new IllegalArgumentException(
+          name + ": " + read + " rows read, but " + kept + " kept and " + droppedRows + " dropped");
+    }
+  }
 
   /** Quantiles by nearest rank, in tokens. */
   public record LengthQuantiles(int median, int p95, int max) {
@@ -39,5 +48,33 @@ public record DataSummary(
     private static int nearestRank(int[] sorted, double share) {
       return sorted[(int) Math.ceil(share * sorted.length) - 1];
     }
+  }
+
+  /** {@code 1,600 rows read, 1,137 kept, 463 dropped (too_long 463), 0 truncated}. */
+  String rowsLine() {
+    long droppedRows = dropped.values().stream().mapToLong(Long::longValue).sum();
+    String reasons =
+        dropped.entrySet().stream()
+            .filter(reason -> reason.getValue() > 0)
+            .map(reason -> reason.getKey() + " " + Format.count(reason.getValue()))
+            .collect(Collectors.joining(", ", " (", ")"));
+    return String.format(
+        "%s rows read, %s kept, %s dropped%s, %s truncated",
+        Format.count(read),
+        Format.count(kept),
+        Format.count(droppedRows),
+        droppedRows == 0 ? "" : reasons,
+        Format.count(truncated));
+  }
+
+  /** {@code tokens per row: median 211, p95 489, max 512; limit 512 cuts 0.0 %}. */
+  String lengthsLine() {
+    return String.format(
+        "tokens per row: median %s, p95 %s, max %s; limit %s cuts %s of the rows",
+        Format.count(lengths.median),
+        Format.count(lengths.p95),
+        Format.count(lengths.max),
+        Format.count(limit),
+        Format.percent(kept == 0 ? 0 : (double) truncated / kept));
   }
 }

@@ -1,16 +1,25 @@
 package org.rlhf4j.core.report;
 
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.time.Instant;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.rlhf4j.core.RlhfException;
 
 /**
  * {@code provenance.json}: what a later reader needs to repeat the run. Java version, operating
  * system and processor count are added when it is written.
  *
  * @param method the verb, as {@code sft}
- * @param versions of {@code rlhf4j}, {@code djl}, {@code pytorch} and what else matters
+ * @param versions of {@code rlhf4j}, {@code djl}, {@code pytorch}, {@code git} where the commit is
+ *     known, and what else matters
  * @param command the command line, or null where the library was called from Java
  * @param config the merged configuration
  * @param data the files read
@@ -67,16 +76,53 @@ public record Provenance(
 
   /** The library's own version, from its JAR; {@code development} where it is run from classes. */
   public static String libraryVersion() {
-    throw new UnsupportedOperationException();
+    String version = Provenance.class.getPackage().getImplementationVersion();
+    return version == null ? "development" : version;
+  }
+
+  /** SHA-256 of a file's bytes, in hex. */
+  public static String sha256(Path file) {
+    try (InputStream in = Files.newInputStream(file)) {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      byte[] buffer = new byte[1 << 16];
+      for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
+        digest.update(buffer, 0, read);
+      }
+      return HexFormat.of().formatHex(digest.digest());
+    } catch (IOException e) {
+      throw RlhfException.input("cannot read " + file + ": " + ReportFiles.reason(e), e);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java platform has SHA-256", e);
+    }
   }
 
   /** Writes the file into a folder. */
   public void write(Path outputDir) {
-    throw new UnsupportedOperationException();
+    Map<String, Object> keys = new LinkedHashMap<>();
+    keys.put("method", method);
+    keys.put("versions", versions);
+    keys.put("system", system());
+    keys.put("command", command);
+    keys.put("config", config);
+    keys.put("data", data);
+    keys.put("start_model", startModel);
+    keys.put("numerics", numerics);
+    keys.put("sessions", sessions);
+    ReportFiles.replace(outputDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
   }
 
   /** Reads the file of a folder, as {@code inspect} and a resumed run do. */
   public static Provenance read(Path outputDir) {
-    throw new UnsupportedOperationException();
+    return ReportFiles.readJson(outputDir.resolve(FILE_NAME), Provenance.class);
+  }
+
+  private static Map<String, Object> system() {
+    Map<String, Object> system = new LinkedHashMap<>();
+    system.put("java", System.getProperty("java.version"));
+    system.put("java_vm", System.getProperty("java.vm.name"));
+    system.put("os", System.getProperty("os.name") + " " + System.getProperty("os.version"));
+    system.put("arch", System.getProperty("os.arch"));
+    system.put("processors", Runtime.getRuntime().availableProcessors());
+    return system;
   }
 }
