@@ -266,7 +266,8 @@ public final class Curves {
     styler.setMarkerSize(5);
     for (Line line : panel.lines) {
       XYSeries series = chart.addSeries(line.name, line.x, line.y);
-      series.setLineColor(line.colour).setMarkerColor(line.colour);
+      series.setLineColor(line.colour);
+      series.setMarkerColor(line.colour);
       series.setLineWidth(line.colour.equals(PALE_BLUE) ? 1f : 2f);
       boolean marked = line.x.length <= POINTS_WITH_MARKERS && !line.colour.equals(PALE_BLUE);
       series.setMarker(marked ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
