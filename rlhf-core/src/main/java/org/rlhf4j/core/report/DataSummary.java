@@ -1,0 +1,80 @@
+package org.rlhf4j.core.report;
+
+import java.util.Arrays;
+import java.util.Map;
+import java.util.stream.Collectors;
+
+/**
+ * What became of the rows of a data set: read = kept + all dropped.
+ *
+ * @param name what the rows are for, as {@code train} or {@code eval}
+ * @param read rows in the files
+ * @param kept rows used
+ * @param dropped rows left out, by reason, in the order to show
+ * @param truncated kept rows that were cut to the limit
+ * @param lengths of the kept rows in tokens, before cutting
+ * @param limit the longest row allowed, in tokens
+ */
+public record DataSummary(
+    String name,
+    long read,
+    long kept,
+    Map<String, Long> dropped,
+    long truncated,
+    LengthQuantiles lengths,
+    int limit) {
+  /** Count in must be count out. */
+  public DataSummary {
+    long droppedRows = dropped.values().stream().mapToLong(Long::longValue).sum();
+    if (read != kept + droppedRows) {
+      throw new IllegalArgumentException(
+          name + ": " + read + " rows read, but " + kept + " kept and " + droppedRows + " dropped");
+    }
+  }
+
+  /** Quantiles by nearest rank, in tokens. */
+  public record LengthQuantiles(int median, int p95, int max) {
+    /** Of the given lengths, in any order; all zero where there are none. */
+    public static LengthQuantiles of(int[] lengths) {
+      if (lengths.length == 0) {
+        return new LengthQuantiles(0, 0, 0);
+      }
+      int[] sorted = lengths.clone();
+      Arrays.sort(sorted);
+      return new LengthQuantiles(
+          nearestRank(sorted, 0.5), nearestRank(sorted, 0.95), sorted[sorted.length - 1]);
+    }
+
+    private static int nearestRank(int[] sorted, double share) {
+      return sorted[(int) Math.ceil(share * sorted.length) - 1];
+    }
+  }
+
+  /** {@code 1,600 rows read, 1,137 kept, 463 dropped (too_long 463), 0 truncated}. */
+  String rowsLine() {
+    long droppedRows = dropped.values().stream().mapToLong(Long::longValue).sum();
+    String reasons =
+        dropped.entrySet().stream()
+            .filter(reason -> reason.getValue() > 0)
+            .map(reason -> reason.getKey() + " " + Format.count(reason.getValue()))
+            .collect(Collectors.joining(", ", " (", ")"));
+    return String.format(
+        "%s rows read, %s kept, %s dropped%s, %s truncated",
+        Format.count(read),
+        Format.count(kept),
+        Format.count(droppedRows),
+        droppedRows == 0 ? "" : reasons,
+        Format.count(truncated));
+  }
+
+  /** {@code tokens per row: median 211, p95 489, max 512; limit 512 cuts 0.0 %}. */
+  String lengthsLine() {
+    return String.format(
+        "tokens per row: median %s, p95 %s, max %s; limit %s cuts %s of the rows",
+        Format.count(lengths.median),
+        Format.count(lengths.p95),
+        Format.count(lengths.max),
+        Format.count(limit),
+        Format.percent(kept == 0 ? 0 : (double) truncated / kept));
+  }
+}

@@ -1,0 +1,68 @@
+package org.rlhf4j.core.report;
+
+/**
+ * The one list of metric names, as they stand in {@code metrics.jsonl}. TRL's names are used where
+ * the meaning is the same.
+ */
+public final class MetricNames {
+  // Every row. STEP counts finished optimizer steps, the first is 1; an evaluation before training
+  // is step 0.
+  public static final String STEP = "step";
+  public static final String EPOCH = "epoch";
+
+  // Training rows.
+  public static final String LOSS = "loss";
+  public static final String GRAD_NORM = "grad_norm";
+  public static final String LEARNING_RATE = "learning_rate";
+  public static final String MEAN_TOKEN_ACCURACY = "mean_token_accuracy";
+  public static final String ENTROPY = "entropy";
+  public static final String NUM_TOKENS = "num_tokens";
+
+  // Reward model.
+  public static final String ACCURACY = "accuracy";
+  public static final String TIES = "ties";
+  public static final String MARGIN = "margin";
+  public static final String MIN_REWARD = "min_reward";
+  public static final String MEAN_REWARD = "mean_reward";
+  public static final String MAX_REWARD = "max_reward";
+
+  // RAFT, one row per iteration.
+  public static final String ITERATION = "iteration";
+  public static final String REWARD_ALL_MEAN = "reward/all_mean";
+  public static final String REWARD_SELECTED_MEAN = "reward/selected_mean";
+  public static final String REWARD_BEST_OF_K = "reward/best_of_k";
+  public static final String KL_TO_START = "kl/to_start";
+  public static final String DISTINCT_2 = "diversity/distinct_2";
+  public static final String COMPLETIONS_MEAN_LENGTH = "completions/mean_length";
+  public static final String COMPLETIONS_CLIPPED_RATIO = "completions/clipped_ratio";
+
+  // Data.
+  public static final String DATA_KEPT = "data/kept";
+  public static final String DATA_DROPPED = "data/dropped";
+  public static final String DATA_TRUNCATED = "data/truncated";
+  public static final String DATA_PREFIX_MISMATCH = "data/prefix_mismatch";
+
+  // Wall clock and memory: the only fields in which a repeated run may differ.
+  public static final String ELAPSED_S = "elapsed_s";
+  public static final String TOKENS_PER_SECOND = "tokens_per_second";
+  public static final String PAIRS_PER_SECOND = "pairs_per_second";
+  public static final String SAMPLES_PER_SECOND = "samples_per_second";
+  public static final String RSS_MIB = "rss_mib";
+  public static final String PEAK_RSS_MIB = "peak_rss_mib";
+  public static final String HEAP_MIB = "heap_mib";
+
+  /** Put before a metric's name when it was measured on the evaluation set. */
+  public static final String EVAL_PREFIX = "eval_";
+
+  private MetricNames() {}
+
+  /** The name of {@code metric} on the evaluation set, as {@code eval_loss} for {@code loss}. */
+  public static String eval(String metric) {
+    return EVAL_PREFIX + metric;
+  }
+
+  /** Whether the field depends on the clock or the machine's memory, not on the training. */
+  public static boolean isWallClock(String field) {
+    return field.equals(ELAPSED_S) || field.endsWith("_per_second") || field.endsWith("_mib");
+  }
+}

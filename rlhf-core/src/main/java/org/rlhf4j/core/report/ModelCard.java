@@ -1,0 +1,154 @@
+package org.rlhf4j.core.report;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+/**
+ * {@code README.md} of a saved model: how it was made and how to load it. States only what it is
+ * given.
+ *
+ * @param name the model's name, as the last part of {@code output_dir}
+ * @param method the verb that made it: {@code sft}, {@code reward} or {@code raft}
+ * @param version the library's version
+ * @param baseModel the start model as it was named
+ * @param sequenceClassification whether the folder holds a reward model, else a causal LM
+ * @param tokenizer whether the folder has a tokenizer
+ * @param data one entry per data file
+ * @param config the merged configuration
+ * @param metrics the last figures by metric name
+ */
+public record ModelCard(
+    String name,
+    String method,
+    String version,
+    String baseModel,
+    boolean sequenceClassification,
+    boolean tokenizer,
+    List<Provenance.DataFile> data,
+    Map<String, ?> config,
+    Map<String, ?> metrics) {
+  /** The file's name within {@code output_dir}. */
+  public static final String FILE_NAME = "README.md";
+
+  private static final Pattern HUB_NAME = Pattern.compile("[\\w-][\\w.-]*/[\\w.-]+");
+  private static final List<String> DATA_HEADER = List.of("use", "file", "rows", "SHA-256");
+
+  /** The card's Markdown. */
+  public String render() {
+    StringBuilder card = new StringBuilder(frontMatter());
+    card.append("\n# ").append(name).append("\n\n").append(whatItIs());
+    card.append("\n## How it was made\n\n");
+    card.append(table(List.of("setting", "value"), rows(config)));
+    card.append("\n## Data\n\n").append(table(DATA_HEADER, dataRows()));
+    card.append("\n## Results\n\n").append(table(List.of("metric", "value"), rows(metrics)));
+    card.append("\nThe figures are the last of the run; all of them stand in `metrics.jsonl`, the")
+        .append(" versions, hashes and the command in `provenance.json`.\n");
+    return card.append("\n## How to load it\n\n").append(howToLoad()).toString();
+  }
+
+  /** Writes {@code README.md} into the folder. */
+  public void write(Path outputDir) {
+    ReportFiles.replace(outputDir.resolve(FILE_NAME), render().getBytes(StandardCharsets.UTF_8));
+  }
+
+  /** The metadata that the Hugging Face Hub reads. */
+  private String frontMatter() {
+    String task = sequenceClassification ? "text-classification" : "text-generation";
+    // A folder on somebody's disk is no model of the hub.
+    String base =
+        HUB_NAME.matcher(baseModel).matches() && !Files.exists(Path.of(baseModel))
+            ? "base_model: " + baseModel + "\n"
+            : "";
+    return """
+        ---
+        library_name: transformers
+        pipeline_tag: %s
+        %stags:
+        - rlhf4j
+        - %s
+        ---
+        """
+        .formatted(task, base, method);
+  }
+
+  private String whatItIs() {
+    String kind =
+        sequenceClassification
+            ? "A reward model: it gives a text one number, higher is better."
+            : "A causal language model.";
+    String how =
+        switch (method) {
+          case "sft" -> "supervised fine-tuning";
+          case "reward" -> "training on preference pairs (Bradley-Terry)";
+          case "raft" -> "RAFT, fine-tuning on the best of its own samples by reward";
+          default -> method;
+        };
+    return "%s Made from `%s` by %s with RLHF4J %s.\n".formatted(kind, baseModel, how, version);
+  }
+
+  private String howToLoad() {
+    String verb = sequenceClassification ? "score" : "generate";
+    String rows = sequenceClassification ? "rows" : "prompts";
+    String command =
+        """
+        With RLHF4J:
+
+        ```
+        ./rlhf %s --model_name_or_path %s --dataset_path %s.jsonl --output_path out.jsonl
+        ```
+
+        With Python transformers:
+
+        """
+            .formatted(verb, name, rows);
+    String autoClass =
+        sequenceClassification ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
+    String imports = tokenizer ? autoClass + ", AutoTokenizer" : autoClass;
+    StringBuilder python = new StringBuilder("```python\n");
+    python.append("from transformers import ").append(imports).append("\n\n");
+    python.append("model = %s.from_pretrained(\"%s\")\n".formatted(autoClass, name));
+    if (tokenizer) {
+      python.append("tokenizer = AutoTokenizer.from_pretrained(\"%s\")\n".formatted(name));
+      python.append("inputs = tokenizer(text, return_tensors=\"pt\")\n");
+      python.append(
+          sequenceClassification
+              ? "reward = model(**inputs).logits[0, 0].item()\n"
+              : "answer = tokenizer.decode(model.generate(**inputs, max_new_tokens=128)[0])\n");
+    }
+    return command + python + "```\n";
+  }
+
+  private List<List<String>> dataRows() {
+    return data.stream()
+        .map(
+            file ->
+                List.of(
+                    file.role(), file.path(), Format.count(file.rows()), "`" + file.sha256() + "`"))
+        .toList();
+  }
+
+  private static List<List<String>> rows(Map<String, ?> values) {
+    List<List<String>> rows = new ArrayList<>();
+    values.forEach((key, value) -> rows.add(List.of("`" + key + "`", String.valueOf(value))));
+    return rows;
+  }
+
+  private static String table(List<String> header, List<List<String>> rows) {
+    StringBuilder table = new StringBuilder(row(header));
+    table.append("|").append(" --- |".repeat(header.size())).append("\n");
+    rows.forEach(cells -> table.append(row(cells)));
+    return table.toString();
+  }
+
+  private static String row(List<String> cells) {
+    return cells.stream()
+        .map(cell -> cell.replace("|", "\\|").replaceAll("\\R", " "))
+        .collect(Collectors.joining(" | ", "| ", " |\n"));
+  }
+}
