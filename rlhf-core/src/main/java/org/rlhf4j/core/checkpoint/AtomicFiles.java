@@ -14,6 +14,8 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import org.rlhf4j.core.RlhfException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Writes files so that a crash at any moment leaves the old content or the new one: the content
@@ -23,6 +25,7 @@ import org.rlhf4j.core.RlhfException;
  * exit code of the environment, and leaves no temporary file.
  */
 public final class AtomicFiles {
+  private static final Logger LOG = LoggerFactory.getLogger(AtomicFiles.class);
   private static final String PARTIAL_PREFIX = ".rlhf4j-partial-";
   private static final String REPLACED_PREFIX = ".rlhf4j-replaced-";
 
@@ -60,9 +63,9 @@ public final class AtomicFiles {
       write(
           target,
           channel -> {
-            long size = from.size();
-            for (long done = 0; done < size; ) {
-              done += from.transferTo(done, size - done, channel);
+            ByteBuffer buffer = ByteBuffer.allocate(1 << 20);
+            while (from.read(buffer.clear()) >= 0) {
+              writeFully(channel, buffer.flip());
             }
           });
     } catch (IOException e) {
@@ -196,8 +199,7 @@ public final class AtomicFiles {
     try {
       deleteTree(partial);
     } catch (IOException e) {
-      System.getLogger(AtomicFiles.class.getName())
-          .log(System.Logger.Level.WARNING, "temporary file left behind: " + partial, e);
+      LOG.warn("temporary file left behind: {}", partial, e);
     }
   }
 }

@@ -48,9 +48,9 @@ public final class AtomicFolder implements AutoCloseable {
 
   /** Syncs every file and folder, then takes the final name, replacing a folder that has it. */
   public void commit() {
+    Path old = AtomicFiles.replaced(target);
     try {
       syncTree(partial);
-      Path old = AtomicFiles.replaced(target);
       if (Files.exists(target)) {
         AtomicFiles.discard(old);
         Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
@@ -60,7 +60,7 @@ public final class AtomicFolder implements AutoCloseable {
       AtomicFiles.syncFolder(target.getParent());
       AtomicFiles.discard(old);
     } catch (IOException e) {
-      AtomicFiles.removeLeftovers(target.getParent());
+      restore(e);
       throw StorageErrors.unwritable(target, e);
     }
   }
@@ -70,6 +70,18 @@ public final class AtomicFolder implements AutoCloseable {
   public void close() {
     if (!committed) {
       AtomicFiles.discard(partial);
+    }
+  }
+
+  /** Gives the replaced folder its name back if the new one could not take it. */
+  private void restore(IOException failure) {
+    Path old = AtomicFiles.replaced(target);
+    if (Files.exists(old) && !Files.exists(target)) {
+      try {
+        Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
+      } catch (IOException e) {
+        failure.addSuppressed(e);
+      }
     }
   }
 

@@ -2,6 +2,7 @@ package org.rlhf4j.core.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
@@ -31,6 +32,9 @@ final class StorageErrors {
     }
     if (cause instanceof NotDirectoryException) {
       return "not a folder";
+    }
+    if (cause instanceof FileAlreadyExistsException inTheWay) {
+      return inTheWay.getFile() + " is in the way";
     }
     if (cause instanceof FileSystemException system && system.getReason() != null) {
       return system.getReason();

@@ -34,6 +34,9 @@ public record DecoderSpec(
     boolean mlpBias,
     boolean tiedHead) {
 
+  // Far beyond any model; keeps a corrupt configuration from filling the memory with names.
+  private static final int MOST_LAYERS = 10_000;
+
   /** Checks the ranges; messages use the configuration's key names. */
   public DecoderSpec {
     requirePositive("vocab_size", vocabularySize);
@@ -44,6 +47,10 @@ public record DecoderSpec(
     requirePositive("num_key_value_heads", keyValueHeads);
     requirePositive("head_dim", headDim);
     requirePositive("max_position_embeddings", maxPositions);
+    if (layers > MOST_LAYERS) {
+      throw new IllegalArgumentException(
+          "num_hidden_layers must be at most " + MOST_LAYERS + ", got " + layers);
+    }
     if (heads % keyValueHeads != 0) {
       throw new IllegalArgumentException(
           "num_attention_heads must be a multiple of num_key_value_heads, got "
