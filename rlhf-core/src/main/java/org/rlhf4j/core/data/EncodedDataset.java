@@ -6,6 +6,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -102,6 +103,8 @@ public record EncodedDataset<T>(
     Collector<T> collector = new Collector<>(encode);
     MessageDigest digest = sha256();
     int read = RowReader.read(paths, collector::add, collector::addBad, digest);
+    collector.encodeWaiting();
+    collector.badRows.sort(Comparator.comparingInt(row -> row.origin().index()));
     String names = paths.stream().map(Path::toString).collect(Collectors.joining(", "));
     if (read == 0) {
       throw RlhfException.input(names + ": holds no rows");
@@ -135,8 +138,15 @@ public record EncodedDataset<T>(
         HexFormat.of().formatHex(digest.digest()));
   }
 
+  /** A row's encoding, or why it stops everything. */
+  private record Attempt<T>(Encoded<T> encoded, RlhfException failure) {}
+
   private static final class Collector<T> {
+    /** Rows are encoded this many at a time, on all cores; their order stays. */
+    private static final int CHUNK = 256;
+
     private final Function<Example, Encoded<T>> encode;
+    private final List<Example> waiting = new ArrayList<>();
     private final List<T> rows = new ArrayList<>();
     private final List<Integer> indices = new ArrayList<>();
     private final List<Integer> lengths = new ArrayList<>();
@@ -150,7 +160,33 @@ public record EncodedDataset<T>(
     }
 
     void add(Example example) {
-      Encoded<T> encoded = encode.apply(example);
+      waiting.add(example);
+      if (waiting.size() == CHUNK) {
+        encodeWaiting();
+      }
+    }
+
+    void encodeWaiting() {
+      List<Attempt<T>> attempts = waiting.parallelStream().map(this::attempt).toList();
+      for (int i = 0; i < attempts.size(); i++) {
+        if (attempts.get(i).failure() != null) {
+          throw attempts.get(i).failure();
+        }
+        count(waiting.get(i), attempts.get(i).encoded());
+      }
+      waiting.clear();
+    }
+
+    /** Keeps a failure for later, so that the first failing row is the one that is named. */
+    private Attempt<T> attempt(Example example) {
+      try {
+        return new Attempt<>(encode.apply(example), null);
+      } catch (RlhfException e) {
+        return new Attempt<>(null, e);
+      }
+    }
+
+    private void count(Example example, Encoded<T> encoded) {
       if (encoded instanceof Encoded.Bad<T> bad) {
         addBad(new BadRow(example.origin(), bad.reason()));
         return;
