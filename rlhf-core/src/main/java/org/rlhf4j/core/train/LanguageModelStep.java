@@ -1,0 +1,160 @@
+package org.rlhf4j.core.train;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.PackedRow;
+import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.model.CausalLm;
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.Gradients;
+import org.rlhf4j.core.model.LmHead;
+import org.rlhf4j.core.model.TokenBatch;
+import org.rlhf4j.core.torch.TensorScope;
+
+/** One optimizer step of a language model on token targets, and its evaluation. */
+public final class LanguageModelStep {
+  private final CausalLm model;
+  private final Optimization optimization;
+  private final TokenLoss loss;
+  private final Recording recording;
+
+  /**
+   * Steps of a model, all parts the caller's.
+   *
+   * @param activationCheckpointing trades time for memory: block inputs are kept, not graphs
+   */
+  public LanguageModelStep(
+      CausalLm model, Optimization optimization, TokenLoss loss, boolean activationCheckpointing) {
+    this.model = model;
+    this.optimization = optimization;
+    this.loss = loss;
+    this.recording = activationCheckpointing ? Recording.PER_BLOCK : Recording.FULL;
+  }
+
+  /**
+   * What a step found.
+   *
+   * @param update of the weights
+   * @param loss before the update
+   * @param tokens computed
+   * @param accuracy share of the targets that are the most likely word; NaN without statistics
+   * @param entropy mean of the distributions in nats; NaN without statistics
+   */
+  public record Outcome(
+      Optimization.Update update, double loss, long tokens, double accuracy, double entropy) {}
+
+  /**
+   * Sums the gradients of the micro-batches and moves the weights once.
+   *
+   * @param statistics whether accuracy and entropy are wanted
+   * @throws org.rlhf4j.core.RlhfException if the loss or the gradients are not finite; then nothing
+   *     is moved
+   */
+  public Outcome run(List<List<PackedRow>> microBatches, boolean statistics) {
+    List<TokenBatch> batches = new ArrayList<>();
+    long stepTargets = 0;
+    for (List<PackedRow> rows : microBatches) {
+      TokenBatch batch = TokenBatch.ofTargets(documents(rows));
+      batches.add(batch);
+      stepTargets += batch.targets().length;
+    }
+    try (TensorScope scope = model.device().torch().scope()) {
+      Gradients gradients = new Gradients(model.device().ops(), scope, model.weights());
+      Sums sums = new Sums();
+      for (TokenBatch batch : batches) {
+        long targets = stepTargets;
+        LmHead.Found found =
+            model.addGradients(
+                batch, new Derivative(batch, targets), recording, gradients, statistics);
+        sums.add(found, loss.of(found.logProbs(), batch.rowOfSelected(), targets), batch.tokens());
+      }
+      if (!Double.isFinite(sums.loss)) {
+        throw RlhfException.nonFinite(
+            "the loss is " + sums.loss + " at step " + (optimization.steps() + 1));
+      }
+      Optimization.Update update = optimization.step(gradients);
+      return new Outcome(update, sums.loss, sums.tokens, sums.accuracy(), sums.entropy());
+    }
+  }
+
+  private static List<TokenRow> documents(List<PackedRow> rows) {
+    return rows.stream().flatMap(row -> row.documents().stream()).toList();
+  }
+
+  private final class Derivative implements CausalLm.Derivative {
+    private final TokenBatch batch;
+    private final long stepTargets;
+
+    private Derivative(TokenBatch batch, long stepTargets) {
+      this.batch = batch;
+      this.stepTargets = stepTargets;
+    }
+
+    @Override
+    public float[] of(float[] logProbs) {
+      float[] given = isConstant() ? new float[batch.targets().length] : logProbs;
+      return loss.of(given, batch.rowOfSelected(), stepTargets).ofLogProbs();
+    }
+
+    @Override
+    public boolean isConstant() {
+      return loss.hasConstantDerivative();
+    }
+  }
+
+  /**
+   * What an evaluation found.
+   *
+   * @param loss mean over all targets
+   * @param accuracy share of the targets that are the most likely word
+   * @param entropy mean of the distributions in nats
+   */
+  public record Evaluation(double loss, double accuracy, double entropy) {}
+
+  /** Evaluates without moving anything; every target counts the same. */
+  public static Evaluation evaluate(CausalLm model, List<PackedRow> rows, int batchSize) {
+    Sums sums = new Sums();
+    double negativeLogProbs = 0;
+    for (int from = 0; from < rows.size(); from += batchSize) {
+      List<PackedRow> part = rows.subList(from, Math.min(rows.size(), from + batchSize));
+      TokenBatch batch = TokenBatch.ofTargets(documents(part));
+      LmHead.Found found = model.logProbs(batch, true);
+      for (float logProb : found.logProbs()) {
+        negativeLogProbs -= logProb;
+      }
+      sums.add(found, new TokenLoss.Result(0, new float[0]), batch.tokens());
+    }
+    return new Evaluation(negativeLogProbs / sums.targets, sums.accuracy(), sums.entropy());
+  }
+
+  private static final class Sums {
+    private double loss;
+    private long tokens;
+    private long targets;
+    private double correct;
+    private double entropies;
+    private boolean hasStatistics;
+
+    void add(LmHead.Found found, TokenLoss.Result result, long batchTokens) {
+      loss += result.loss();
+      tokens += batchTokens;
+      targets += found.logProbs().length;
+      hasStatistics = found.correct().length > 0;
+      for (float one : found.correct()) {
+        correct += one;
+      }
+      for (float one : found.entropies()) {
+        entropies += one;
+      }
+    }
+
+    double accuracy() {
+      return hasStatistics ? correct / targets : Double.NaN;
+    }
+
+    double entropy() {
+      return hasStatistics ? entropies / targets : Double.NaN;
+    }
+  }
+}

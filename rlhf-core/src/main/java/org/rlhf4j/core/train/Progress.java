@@ -1,0 +1,69 @@
+package org.rlhf4j.core.train;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Path;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
+
+/**
+ * {@code trainer_progress.json}: where a run stands. Rows, learning rate and randomness are
+ * functions of the step, so this is little.
+ *
+ * @param method the verb
+ * @param step finished optimizer steps
+ * @param epoch passes over the data so far
+ * @param trainDataHash of the training rows
+ * @param evalDataHash of the evaluation rows, or empty
+ * @param window what the next row of metrics is the mean of
+ * @param numerics the choices that change bits, as first resolved
+ * @param bestMetric the best evaluation so far, or null
+ */
+record Progress(
+    String method,
+    long step,
+    double epoch,
+    String trainDataHash,
+    String evalDataHash,
+    Window window,
+    Numerics numerics,
+    Double bestMetric) {
+  private static final JsonMapper JSON = new JsonMapper();
+
+  /**
+   * Sums since the last row of metrics.
+   *
+   * @param lossSum of the losses of the steps since
+   * @param steps since
+   * @param tokens of the whole run so far
+   */
+  record Window(double lossSum, long steps, long tokens) {}
+
+  /**
+   * Resolved choices.
+   *
+   * @param dtype fp32 or bf16
+   * @param threads of one operation
+   * @param savedType of the start model's files
+   */
+  record Numerics(String dtype, int threads, String savedType) {}
+
+  void write(Path folder) {
+    try {
+      byte[] text = JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(this);
+      AtomicFiles.write(folder.resolve(RunFolder.PROGRESS_FILE), text);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException("a record of numbers and texts can be written", e);
+    }
+  }
+
+  static Progress read(Path folder) {
+    Path file = folder.resolve(RunFolder.PROGRESS_FILE);
+    try {
+      return JSON.readValue(file.toFile(), Progress.class);
+    } catch (IOException e) {
+      throw RlhfException.input(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,142 @@
+package org.rlhf4j.core.train;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.DataReport;
+import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.Packing;
+import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.ParameterSpec;
+import org.rlhf4j.core.model.Weights;
+import org.rlhf4j.core.report.Banner;
+import org.rlhf4j.core.report.DataSummary;
+import org.rlhf4j.core.report.MarkedText;
+import org.rlhf4j.core.report.Provenance;
+
+/** Gathers what a run says of itself at its start. */
+public final class RunBanner {
+  private final TrainingRun run;
+  private final String title;
+  private final long parameters;
+  private final String model;
+  private final List<DataSummary> data = new ArrayList<>();
+  private final Map<String, String> notes = new LinkedHashMap<>();
+  private MarkedText sample = new MarkedText(List.of());
+  private Banner.Batch batch;
+
+  private RunBanner(TrainingRun run, String title, Weights weights, DecoderSpec spec) {
+    this.run = run;
+    this.title = title;
+    this.parameters = weights.parameters().stream().mapToLong(ParameterSpec::elements).sum();
+    this.model =
+        "%s (%s, %d layers, width %d)"
+            .formatted(run.modelName(), spec.family(), spec.layers(), spec.hiddenSize());
+  }
+
+  /** Begins with the model. */
+  public static RunBanner of(
+      TrainingRun run, String title, Weights weights, DecoderSpec spec) {
+    return new RunBanner(run, title, weights, spec);
+  }
+
+  /** Adds a data set; the first one shows a row with its targets marked. */
+  public RunBanner data(String name, EncodedDataset<?> dataset) {
+    DataReport report = dataset.report();
+    Map<String, Long> dropped = new LinkedHashMap<>();
+    report.dropped().forEach((reason, count) -> dropped.put(reason, (long) count));
+    if (data.isEmpty()) {
+      sample = marked(dataset.decodedSample());
+    }
+    data.add(
+        new DataSummary(
+            name,
+            report.rowsRead(),
+            report.rowsKept(),
+            dropped,
+            report.truncated(),
+            new DataSummary.LengthQuantiles(
+                report.lengthP50(), report.lengthP95(), report.lengthMax()),
+            report.maxLength()));
+    if (report.prefixMismatchCount() > 0) {
+      notes.put(
+          "prefix",
+          name
+              + ": "
+              + report.prefixMismatchCount()
+              + " prompts encode differently alone than before their answer, first "
+              + report.prefixMismatches().get(0));
+    }
+    return this;
+  }
+
+  /** The sample's targets stand between « and ». */
+  private static MarkedText marked(String sample) {
+    List<MarkedText.Span> spans = new ArrayList<>();
+    String[] parts = sample.split("[«»]", -1);
+    for (int i = 0; i < parts.length; i++) {
+      if (!parts[i].isEmpty()) {
+        spans.add(new MarkedText.Span(parts[i], i % 2 == 1));
+      }
+    }
+    return new MarkedText(spans);
+  }
+
+  /** Adds what packing did, where it did anything. */
+  public RunBanner packed(Packing.Packed packed) {
+    if (packed.droppedTokens() > 0 || packed.truncatedDocuments() > 0) {
+      notes.put(
+          "packing",
+          "%,d rows; %,d documents cut, %,d tokens and %,d rows left out"
+              .formatted(
+                  packed.rows().size(),
+                  packed.truncatedDocuments(),
+                  packed.droppedTokens(),
+                  packed.droppedRows()));
+    }
+    return this;
+  }
+
+  /** Adds the batch arithmetic. */
+  public RunBanner batch(String unit, TrainingConfig training, BatchPlan plan) {
+    double epochs = (double) plan.totalSteps() / plan.stepsPerEpoch();
+    batch =
+        new Banner.Batch(
+            unit,
+            training.perDeviceTrainBatchSize(),
+            training.gradientAccumulationSteps(),
+            plan.rows(),
+            epochs,
+            plan.totalSteps());
+    return this;
+  }
+
+  /** Adds a fact of the method. */
+  public RunBanner note(String name, String text) {
+    notes.put(name, text);
+    return this;
+  }
+
+  /** Shows it. */
+  public void show() {
+    if (run.step() > 0) {
+      notes.put("resumed", "after step " + run.step());
+    }
+    run.console()
+        .banner(
+            new Banner(
+                title,
+                Provenance.libraryVersion(),
+                model,
+                run.computeLine(),
+                parameters,
+                parameters,
+                batch,
+                data,
+                sample,
+                notes,
+                run.outputDir().toString()));
+  }
+}

@@ -1,0 +1,189 @@
+package org.rlhf4j.sft;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.PackedRow;
+import org.rlhf4j.core.data.Packing;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.model.CausalLm;
+import org.rlhf4j.core.model.ModelLoader;
+import org.rlhf4j.core.model.ModelWriter;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.report.Progress;
+import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.LanguageModelStep;
+import org.rlhf4j.core.train.LearningRateSchedule;
+import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.TokenLoss;
+import org.rlhf4j.core.train.TrainingRun;
+
+/**
+ * Supervised fine-tuning: maximises the log-probability of the target tokens, each of which counts
+ * the same over the whole step.
+ *
+ * <pre>{@code
+ * SftConfig config = Config.of(SftConfig.class)
+ *     .set("model_name_or_path", "models/base")
+ *     .set("dataset_path", "train.jsonl")
+ *     .set("output_dir", "runs/sft")
+ *     .build();
+ * new SftTrainer(config, RunContext.standard()).train();
+ * }</pre>
+ */
+public final class SftTrainer {
+  private final SftConfig config;
+  private final TrainingConfig training;
+  private final RunContext context;
+  private final TokenLoss loss;
+
+  /** A trainer with the usual loss, cross-entropy. */
+  public SftTrainer(SftConfig config, RunContext context) {
+    this(config, context, TokenLoss.meanOverTargets());
+  }
+
+  /** A trainer with a loss of one's own. */
+  public SftTrainer(SftConfig config, RunContext context, TokenLoss loss) {
+    this.config = config;
+    this.training = config.training();
+    this.context = context;
+    this.loss = loss;
+  }
+
+  /**
+   * Trains, and leaves the model at the top of {@code output_dir}. Where somebody asked to stop, it
+   * leaves a checkpoint instead.
+   *
+   * @return the rows of metrics
+   * @throws org.rlhf4j.core.RlhfException on unusable input, and on numbers that are not finite
+   */
+  public List<Map<String, Object>> train() {
+    try (TrainingRun run = TrainingRun.open("sft", config, training, context);
+        CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable())) {
+      EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
+      Packing.Packed packed = packing().pack(data.rows(), training.maxLength());
+      List<PackedRow> rows = packed.rows();
+      List<PackedRow> evaluationRows = new ArrayList<>();
+      String evaluationHash = "";
+      int evaluationRead = 0;
+      if (!training.evalDatasetPath().isEmpty()) {
+        EncodedDataset<TokenRow> held = load(run, model, training.evalDatasetPath());
+        evaluationRows = Packing.NONE.pack(held.rows(), training.maxLength()).rows();
+        evaluationHash = held.dataHash();
+        evaluationRead = held.report().rowsRead();
+      }
+
+      BatchPlan plan =
+          BatchPlan.of(
+              rows.size(),
+              new BatchPlan.Size(
+                  training.perDeviceTrainBatchSize(), training.gradientAccumulationSteps()),
+              training.numTrainEpochs(),
+              training.maxSteps(),
+              new BatchPlan.Order(training.seed(), training.shuffleDataset()));
+      try (Optimization optimization =
+          new Optimization(
+              run.device(),
+              model.weights(),
+              Optimization.settings(training),
+              LearningRateSchedule.of(training, plan.totalSteps()),
+              training.maxGradNorm())) {
+        run.begin(
+            new TrainingRun.Job(
+                optimization,
+                folder ->
+                    ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
+                plan.totalSteps(),
+                new TrainingRun.DataUsed(
+                    data.dataHash(), evaluationHash, data.report().rowsRead(), evaluationRead),
+                false));
+        RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
+            .data("train", data)
+            .packed(packed)
+            .batch("rows", training, plan)
+            .show();
+
+        LanguageModelStep step =
+            new LanguageModelStep(
+                model, optimization, loss, training.activationCheckpointing());
+        if (run.step() == 0 && run.evaluates(plan.stepsPerEpoch())) {
+          evaluate(run, model, evaluationRows);
+        }
+        try (Progress progress =
+            run.console().progress("train", plan.totalSteps(), "steps").resumeAt(run.step())) {
+          while (run.goesOn()) {
+            List<List<PackedRow>> microBatches = new ArrayList<>();
+            for (int[] indices : plan.microBatches(run.step())) {
+              microBatches.add(pick(rows, indices));
+            }
+            LanguageModelStep.Outcome outcome =
+                run.guarded(
+                    () -> ids(microBatches), () -> step.run(microBatches, run.nextIsLogged()));
+            double epoch = plan.epochAfter(run.step() + 1);
+            run.finishStep(
+                outcome.update(), outcome.loss(), outcome.tokens(), epoch, statistics(outcome));
+            progress.advance(1);
+            progress.number(MetricNames.LOSS, outcome.loss());
+            if (run.evaluates(plan.stepsPerEpoch())) {
+              evaluate(run, model, evaluationRows);
+            }
+            run.saveIfDue(epoch, plan.stepsPerEpoch());
+          }
+        }
+        if (!run.stopRequested()) {
+          run.finish();
+        }
+        return run.metricRows();
+      }
+    }
+  }
+
+  private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
+    RowEncoder encoder = run.encoder(model.decoder().spec(), true);
+    return EncodedDataset.loadRows(paths, encoder, training.maxBadRows());
+  }
+
+  private Packing packing() {
+    return config.packing() ? Packing.valueOf(config.packingStrategy().name()) : Packing.NONE;
+  }
+
+  private static List<PackedRow> pick(List<PackedRow> rows, int[] indices) {
+    List<PackedRow> picked = new ArrayList<>();
+    for (int index : indices) {
+      picked.add(rows.get(index));
+    }
+    return picked;
+  }
+
+  private static List<int[]> ids(List<List<PackedRow>> microBatches) {
+    return microBatches.stream()
+        .flatMap(List::stream)
+        .flatMap(row -> row.documents().stream())
+        .map(TokenRow::ids)
+        .toList();
+  }
+
+  private static Map<String, Double> statistics(LanguageModelStep.Outcome outcome) {
+    Map<String, Double> statistics = new LinkedHashMap<>();
+    statistics.put(MetricNames.MEAN_TOKEN_ACCURACY, outcome.accuracy());
+    statistics.put(MetricNames.ENTROPY, outcome.entropy());
+    return statistics;
+  }
+
+  private void evaluate(TrainingRun run, CausalLm model, List<PackedRow> rows) {
+    LanguageModelStep.Evaluation found =
+        LanguageModelStep.evaluate(model, rows, training.perDeviceTrainBatchSize());
+    Map<String, Object> figures = new LinkedHashMap<>();
+    figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
+    figures.put(MetricNames.eval(MetricNames.MEAN_TOKEN_ACCURACY), found.accuracy());
+    figures.put(MetricNames.eval(MetricNames.ENTROPY), found.entropy());
+    run.evaluated(figures, found.loss());
+  }
+}
