@@ -6,6 +6,7 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.rlhf4j.core.RlhfException;
 import org.slf4j.LoggerFactory;
@@ -24,6 +25,7 @@ public final class ConfigBuilder<C extends Record> {
   private final Map<String, Given> fromFile = new LinkedHashMap<>();
   private final Map<String, Given> given = new LinkedHashMap<>();
   private boolean pathsMustExist;
+  private boolean fileUnreadable;
   private Consumer<String> warningSink = LoggerFactory.getLogger(ConfigBuilder.class)::warn;
 
   /**
@@ -53,8 +55,14 @@ public final class ConfigBuilder<C extends Record> {
 
   /** Reads a YAML file of {@code key: value} lines. */
   public ConfigBuilder<C> file(Path file) {
-    for (YamlFile.Entry entry : YamlFile.read(file, problems)) {
+    Optional<List<YamlFile.Entry>> entries = YamlFile.read(file, problems);
+    fileUnreadable |= entries.isEmpty();
+    for (YamlFile.Entry entry : entries.orElse(List.of())) {
       String where = file + " line " + entry.line() + ": ";
+      if (entry.key().equals("<<")) {
+        problems.add(where + YamlFile.NO_ALIASES);
+        continue;
+      }
       String name = known(entry.key(), where, "key '", "");
       if (name == null) {
         continue;
@@ -122,7 +130,13 @@ public final class ConfigBuilder<C extends Record> {
       return name;
     }
     problems.add(
-        where + "unknown " + noun + dashes + key + "', " + Nearest.hint(key, schema.names()));
+        where
+            + "unknown "
+            + noun
+            + dashes
+            + key
+            + "', "
+            + Nearest.hint(key, schema.names()).replaceFirst("'", "'" + dashes));
     return null;
   }
 
@@ -180,7 +194,8 @@ public final class ConfigBuilder<C extends Record> {
   private Object value(ConfigKey key, Problems found) {
     Given source = source(key);
     if (source == null) {
-      found.require(!key.required(), key.name() + ": is required and not given");
+      // What an unreadable file would have set is unknown; the file itself is the problem.
+      found.require(!key.required() || fileUnreadable, key.name() + ": is required and not given");
       return Schema.defaultOf(key);
     }
     try {

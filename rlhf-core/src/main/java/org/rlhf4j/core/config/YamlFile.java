@@ -5,18 +5,20 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Reads a flat YAML mapping token by token, so that every value keeps its line and its text as
  * written: {@code no} stays a word and {@code 5e-7} stays what the user typed.
  */
 final class YamlFile {
-  private static final String NO_ALIASES =
+  static final String NO_ALIASES =
       "YAML anchors, aliases and merges (&x, *x, <<) are not supported; write the value out";
 
   private YamlFile() {}
@@ -30,28 +32,28 @@ final class YamlFile {
    */
   record Entry(String key, RawValue value, int line) {}
 
-  /** Reads what can be read; a file that cannot be read any further becomes a problem. */
-  static List<Entry> read(Path file, Problems problems) {
+  /** The entries in order; empty, and a problem, if the file cannot be read as a whole. */
+  static Optional<List<Entry>> read(Path file, Problems problems) {
     List<Entry> entries = new ArrayList<>();
     String text;
     try {
       text = Files.readString(file);
     } catch (CharacterCodingException e) {
       problems.add(file + ": is not UTF-8 text");
-      return entries;
+      return Optional.empty();
     } catch (IOException e) {
-      String why = Files.exists(file) ? "cannot be read" : "no such file";
-      problems.add(file + ": " + why);
-      return entries;
+      problems.add(file + ": " + (Files.exists(file) ? "cannot be read" : "no such file"));
+      return Optional.empty();
     }
+    int before = problems.lines().size();
     try (YAMLParser parser = new YAMLFactory().createParser(text)) {
       mapping(parser, file, entries, problems);
     } catch (JsonProcessingException e) {
       problems.add(syntaxError(file, e));
     } catch (IOException e) {
-      problems.add(file + ": " + e.getMessage());
+      throw new UncheckedIOException("a string was read, not a file", e);
     }
-    return entries;
+    return problems.lines().size() == before ? Optional.of(entries) : Optional.empty();
   }
 
   private static void mapping(YAMLParser parser, Path file, List<Entry> entries, Problems problems)
@@ -69,11 +71,7 @@ final class YamlFile {
       int line = parser.currentTokenLocation().getLineNr();
       parser.nextToken();
       RawValue value = value(parser);
-      if (key.equals("<<")) {
-        problems.add(file + " line " + line + ": " + NO_ALIASES);
-      } else {
-        entries.add(new Entry(key, value, line));
-      }
+      entries.add(new Entry(key, value, line));
     }
     if (parser.nextToken() != null) {
       problems.add(file + ": holds more than one YAML document");
