@@ -68,7 +68,7 @@ public final class SftTrainer {
     try (TrainingRun run = TrainingRun.open("sft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable())) {
       EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
-      Packing.Packed packed = packing().pack(data.rows(), training.maxLength());
+      Packing.Packed packed = config.effectivePacking().pack(data.rows(), training.maxLength());
       List<PackedRow> rows = packed.rows();
       List<PackedRow> evaluationRows = new ArrayList<>();
       String evaluationHash = "";
@@ -98,8 +98,7 @@ public final class SftTrainer {
         run.begin(
             new TrainingRun.Job(
                 optimization,
-                folder ->
-                    ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
+                folder -> ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
                 plan.totalSteps(),
                 new TrainingRun.DataUsed(
                     data.dataHash(), evaluationHash, data.report().rowsRead(), evaluationRead),
@@ -111,8 +110,7 @@ public final class SftTrainer {
             .show();
 
         LanguageModelStep step =
-            new LanguageModelStep(
-                model, optimization, loss, training.activationCheckpointing());
+            new LanguageModelStep(model, optimization, loss, training.activationCheckpointing());
         if (run.step() == 0 && run.evaluates(plan.stepsPerEpoch())) {
           evaluate(run, model, evaluationRows);
         }
@@ -148,10 +146,6 @@ public final class SftTrainer {
   private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
     RowEncoder encoder = run.encoder(model.decoder().spec(), true);
     return EncodedDataset.loadRows(paths, encoder, training.maxBadRows());
-  }
-
-  private Packing packing() {
-    return config.packing() ? Packing.valueOf(config.packingStrategy().name()) : Packing.NONE;
   }
 
   private static List<PackedRow> pick(List<PackedRow> rows, int[] indices) {

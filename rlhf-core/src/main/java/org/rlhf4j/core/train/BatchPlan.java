@@ -5,8 +5,8 @@ import java.util.List;
 import org.rlhf4j.core.data.DataOrder;
 
 /**
- * Which rows each optimizer step sees: a pure function of the step, so the step's number is all that
- * a resumed run needs to know. An epoch visits every row once; a short last batch is used.
+ * Which rows each optimizer step sees: a pure function of the step, so the step's number is all
+ * that a resumed run needs to know. An epoch visits every row once; a short last batch is used.
  *
  * @param rows in the data set
  * @param batchSize rows of a micro-batch
@@ -14,8 +14,7 @@ import org.rlhf4j.core.data.DataOrder;
  * @param totalSteps of the run
  * @param order how rows are shuffled
  */
-public record BatchPlan(
-    int rows, int batchSize, int accumulation, long totalSteps, Order order) {
+public record BatchPlan(int rows, int batchSize, int accumulation, long totalSteps, Order order) {
 
   /** The order of rows is a function of the seed and the epoch. */
   public record Order(long seed, boolean shuffle) {}
@@ -26,8 +25,7 @@ public record BatchPlan(
    * @param epochs may be a fraction
    * @param maxSteps -1 for none
    */
-  public static BatchPlan of(
-      int rows, Size size, double epochs, long maxSteps, Order order) {
+  public static BatchPlan of(int rows, Size size, double epochs, long maxSteps, Order order) {
     BatchPlan one = new BatchPlan(rows, size.batchSize, size.accumulation, 0, order);
     long total = maxSteps > 0 ? maxSteps : (long) Math.ceil(epochs * one.stepsPerEpoch());
     return new BatchPlan(rows, size.batchSize, size.accumulation, total, order);

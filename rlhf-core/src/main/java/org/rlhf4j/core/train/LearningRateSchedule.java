@@ -14,11 +14,7 @@ import org.rlhf4j.core.config.TrainingConfig;
  * @param minRate share of the peak that remains, for cosine_with_min_lr
  */
 public record LearningRateSchedule(
-    LrSchedulerType type,
-    double learningRate,
-    long warmupSteps,
-    long totalSteps,
-    double minRate) {
+    LrSchedulerType type, double learningRate, long warmupSteps, long totalSteps, double minRate) {
   private static final long INVERSE_SQRT_TIMESCALE = 10_000;
 
   /** The schedule of a configuration over a run of that many steps. */
@@ -43,8 +39,7 @@ public record LearningRateSchedule(
     if (step < warmupSteps) {
       return (double) step / Math.max(1, warmupSteps);
     }
-    double passed =
-        (double) (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
+    double passed = (double) (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
     double cosine = 0.5 * (1 + Math.cos(Math.PI * passed));
     return switch (type) {
       case CONSTANT, CONSTANT_WITH_WARMUP -> 1;

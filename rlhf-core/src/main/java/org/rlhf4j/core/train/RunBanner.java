@@ -37,8 +37,7 @@ public final class RunBanner {
   }
 
   /** Begins with the model. */
-  public static RunBanner of(
-      TrainingRun run, String title, Weights weights, DecoderSpec spec) {
+  public static RunBanner of(TrainingRun run, String title, Weights weights, DecoderSpec spec) {
     return new RunBanner(run, title, weights, spec);
   }
 

@@ -73,8 +73,7 @@ public final class TrainingRun implements AutoCloseable {
   private long windowNanos;
   private Double bestMetric;
 
-  private TrainingRun(
-      String method, Record config, TrainingConfig training, RunContext context) {
+  private TrainingRun(String method, Record config, TrainingConfig training, RunContext context) {
     this.method = method;
     this.config = config;
     this.training = training;
@@ -111,9 +110,8 @@ public final class TrainingRun implements AutoCloseable {
     return switch (training.saveDtype()) {
       case FP32 -> StoredType.F32;
       case BF16 -> StoredType.BF16;
-      case SOURCE -> resumed == null
-          ? start.storedType()
-          : StoredType.valueOf(resumed.numerics().savedType());
+      case SOURCE ->
+          resumed == null ? start.storedType() : StoredType.valueOf(resumed.numerics().savedType());
     };
   }
 
@@ -258,8 +256,8 @@ public final class TrainingRun implements AutoCloseable {
   public record DataUsed(String trainHash, String evalHash, long trainRows, long evalRows) {}
 
   /**
-   * Begins, or continues: restores the state of the checkpoint, opens the metrics and writes what is
-   * known so far.
+   * Begins, or continues: restores the state of the checkpoint, opens the metrics and writes what
+   * is known so far.
    *
    * @throws org.rlhf4j.core.RlhfException if the data is not what the run was started with
    */
@@ -402,8 +400,7 @@ public final class TrainingRun implements AutoCloseable {
     write(figures);
     if (training.saveBest() && (bestMetric == null || score < bestMetric)) {
       bestMetric = score;
-      try (AtomicFolder best =
-          AtomicFolder.create(folder.path().resolve(RunFolder.BEST_FOLDER))) {
+      try (AtomicFolder best = AtomicFolder.create(folder.path().resolve(RunFolder.BEST_FOLDER))) {
         job.saver().write(best.path());
         best.commit();
       }
@@ -525,8 +522,7 @@ public final class TrainingRun implements AutoCloseable {
 
   private Provenance provenance(Instant finished, Long toStep) {
     List<Provenance.Session> sessions = new ArrayList<>();
-    if (resumed != null
-        && Files.exists(folder.path().resolve(Provenance.FILE_NAME))) {
+    if (resumed != null && Files.exists(folder.path().resolve(Provenance.FILE_NAME))) {
       sessions.addAll(Provenance.read(folder.path()).sessions());
       sessions.removeIf(session -> session.started().equals(started));
     }
@@ -534,8 +530,7 @@ public final class TrainingRun implements AutoCloseable {
     sessions.add(new Provenance.Session(started, finished, from, toStep));
     String base = training.modelNameOrPath();
     Path baseWeights = Path.of(base).resolve("model.safetensors");
-    String baseHash =
-        Files.exists(baseWeights) ? Provenance.sha256(baseWeights) : null;
+    String baseHash = Files.exists(baseWeights) ? Provenance.sha256(baseWeights) : null;
     Map<String, String> versions = new LinkedHashMap<>();
     versions.put("rlhf4j", Provenance.libraryVersion());
     versions.put("pytorch", device().torch().pytorchVersion());
