@@ -81,16 +81,36 @@ public final class RowEncoder {
    *     long and {@link Overlong#ERROR} holds
    */
   public Encoded<TokenRow> encodeRow(Example example) {
-    if (example instanceof Example.Prompt) {
+    return encode(example, true);
+  }
+
+  /**
+   * Encodes a row as a whole document that a reward model reads: as {@link #encodeRow}, but a row
+   * without any target will do, for example a prompt alone.
+   */
+  public Encoded<TokenRow> encodeDocument(Example example) {
+    return encode(example, false);
+  }
+
+  private Encoded<TokenRow> encode(Example example, boolean needsTarget) {
+    if (needsTarget && example instanceof Example.Prompt) {
       return new Encoded.Bad<>("a prompt without a completion has nothing to predict");
     }
     try {
-      Draft draft = draft(example, Side.CHOSEN, options.completionOnly());
-      checkIds(draft.row.ids());
-      if (draft.row.targetCount() == 0) {
+      TokenRow whole = wholeRow(example, Side.CHOSEN, options.completionOnly());
+      if (needsTarget && whole.targetCount() == 0) {
         return new Encoded.Bad<>("no token to predict");
       }
-      return limit(example, draft);
+      int length = whole.length();
+      boolean tooLong = length > options.maxLength();
+      if (tooLong && isDropped(example, length)) {
+        return new Encoded.Dropped<>(TOO_LONG, length);
+      }
+      TokenRow row = cut(whole, options.maxLength());
+      return needsTarget && row.targetCount() == 0
+          ? new Encoded.Dropped<>(TARGETS_CUT_OFF, length)
+          : new Encoded.Kept<>(
+              row, length, tooLong, !isPrefix(promptIds(example, Side.CHOSEN), whole.ids()));
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }
@@ -110,23 +130,25 @@ public final class RowEncoder {
           "not a pair: needs chosen and rejected, or chosen_input_ids and rejected_input_ids");
     }
     try {
-      Draft chosen = draft(example, Side.CHOSEN, true);
-      Draft rejected = draft(example, Side.REJECTED, true);
-      checkIds(chosen.row.ids());
-      checkIds(rejected.row.ids());
-      int length = Math.max(chosen.row.length(), rejected.row.length());
+      TokenRow chosen = wholeRow(example, Side.CHOSEN, true);
+      TokenRow rejected = wholeRow(example, Side.REJECTED, true);
+      int length = Math.max(chosen.length(), rejected.length());
       boolean tooLong = length > options.maxLength();
       if (tooLong && isDropped(example, length)) {
         return new Encoded.Dropped<>(TOO_LONG, length);
       }
       TokenPair pair =
           new TokenPair(
-              cut(chosen.row, options.maxLength()), cut(rejected.row, options.maxLength()), margin);
+              cut(chosen, options.maxLength()), cut(rejected, options.maxLength()), margin);
       if (Arrays.equals(pair.chosen().ids(), pair.rejected().ids())) {
         return new Encoded.Dropped<>(EQUAL_SIDES, length);
       }
-      return new Encoded.Kept<>(
-          pair, length, tooLong, chosen.prefixMismatch || rejected.prefixMismatch);
+      int[] chosenPrompt = promptIds(example, Side.CHOSEN);
+      int[] rejectedPrompt =
+          hasOnePrompt(example) ? chosenPrompt : promptIds(example, Side.REJECTED);
+      boolean mismatch =
+          !isPrefix(chosenPrompt, chosen.ids()) || !isPrefix(rejectedPrompt, rejected.ids());
+      return new Encoded.Kept<>(pair, length, tooLong, mismatch);
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }
@@ -172,9 +194,6 @@ public final class RowEncoder {
     REJECTED
   }
 
-  /** A row before the limit. */
-  private record Draft(TokenRow row, boolean prefixMismatch) {}
-
   /** Says why a row cannot be used; does not leave this class. */
   private static final class UnusableRow extends Exception {
     private static final long serialVersionUID = 1L;
@@ -184,51 +203,65 @@ public final class RowEncoder {
     }
   }
 
-  private Draft draft(Example example, Side side, boolean completionOnly) throws UnusableRow {
+  /** A row before the limit, its ids within the vocabulary. */
+  private TokenRow wholeRow(Example example, Side side, boolean completionOnly) throws UnusableRow {
+    TokenRow row;
     if (example instanceof Example.Tokens tokens) {
-      return new Draft(tokens.row(), false);
+      row = tokens.row();
+    } else if (example instanceof Example.TokensPreference tokens) {
+      row = side == Side.CHOSEN ? tokens.pair().chosen() : tokens.pair().rejected();
+    } else {
+      boolean appendEos =
+          options.appendEos()
+              && !(example instanceof Example.Conversation && options.template().writesEndToken());
+      row = tokenized(example, segments(example, side, completionOnly), appendEos);
     }
-    if (example instanceof Example.TokensPreference tokens) {
-      TokenPair pair = tokens.pair();
-      return new Draft(side == Side.CHOSEN ? pair.chosen() : pair.rejected(), false);
-    }
+    checkIds(row.ids());
+    return row;
+  }
+
+  private List<Segment> segments(Example example, Side side, boolean completionOnly)
+      throws UnusableRow {
     if (example instanceof Example.Conversation conversation) {
-      return draftConversation(conversation, completionOnly);
+      List<Segment> segments = render(conversation, conversation.messages(), false);
+      return completionOnly
+          ? segments
+          : segments.stream().map(s -> new Segment(s.text(), true, s.markup())).toList();
     }
     if (example instanceof Example.Text text) {
-      String whole = rewritten(text.text());
-      return finish(example, List.of(Segment.text(whole, true)), options.appendEos());
+      return List.of(Segment.text(rewritten(text.text()), true));
     }
     String prompt = promptText(example, side);
+    if (example instanceof Example.Prompt) {
+      return List.of(Segment.text(prompt, false));
+    }
     String whole = rewritten(wholeText(example, side));
     if (!whole.startsWith(prompt)) {
       throw new UnusableRow("template hh-hash rewrites the prompt's last turn with its completion");
     }
-    List<Segment> segments =
-        List.of(
-            Segment.text(prompt, !completionOnly),
-            Segment.text(whole.substring(prompt.length()), true));
-    Draft draft = finish(example, segments, options.appendEos());
-    int[] promptIds = promptIds(example, List.of(Segment.text(prompt, false)));
-    return new Draft(draft.row, !isPrefix(promptIds, draft.row.ids()));
+    return List.of(
+        Segment.text(prompt, !completionOnly),
+        Segment.text(whole.substring(prompt.length()), true));
   }
 
-  private Draft draftConversation(Example.Conversation conversation, boolean completionOnly)
-      throws UnusableRow {
-    List<Message> messages = conversation.messages();
-    List<Segment> segments = render(conversation, messages, false);
-    if (!completionOnly) {
-      segments = segments.stream().map(s -> new Segment(s.text(), true, s.markup())).toList();
+  /** The ids of what stands before the completion alone; none where a row has no such part. */
+  private int[] promptIds(Example example, Side side) throws UnusableRow {
+    if (example instanceof Example.Conversation conversation) {
+      List<Message> messages = conversation.messages();
+      return messages.get(messages.size() - 1).role() == Message.Role.ASSISTANT
+          ? promptIds(example, promptSegments(example))
+          : new int[0];
     }
-    boolean appendEos = options.appendEos() && !options.template().writesEndToken();
-    Draft draft = finish(conversation, segments, appendEos);
-    int last = messages.size() - 1;
-    if (messages.get(last).role() != Message.Role.ASSISTANT) {
-      return draft;
-    }
-    List<Segment> prompt = render(conversation, messages.subList(0, last), true);
-    int[] promptIds = promptIds(conversation, prompt);
-    return new Draft(draft.row, !isPrefix(promptIds, draft.row.ids()));
+    return example instanceof Example.Completion
+            || example instanceof Example.Preference
+            || example instanceof Example.Dialogues
+        ? promptIds(example, List.of(Segment.text(promptText(example, side), false)))
+        : new int[0];
+  }
+
+  private boolean hasOnePrompt(Example pair) throws UnusableRow {
+    return !(pair instanceof Example.Dialogues)
+        || promptText(pair, Side.CHOSEN).equals(promptText(pair, Side.REJECTED));
   }
 
   /** A prompt's ids, without the EOS that some tokenizers add behind every text. */
@@ -244,7 +277,7 @@ public final class RowEncoder {
     return Arrays.copyOf(encoded.ids(), length);
   }
 
-  private Draft finish(Example example, List<Segment> segments, boolean appendEos)
+  private TokenRow tokenized(Example example, List<Segment> segments, boolean appendEos)
       throws UnusableRow {
     Tokenizer encoder = tokenizer(example);
     EncodedText encoded = encoder.encode(segments);
@@ -286,7 +319,7 @@ public final class RowEncoder {
       throw new UnusableRow("the text has no token");
     }
     targets[0] = false;
-    return new Draft(new TokenRow(ids, targets), false);
+    return new TokenRow(ids, targets);
   }
 
   /** A token without characters of its own counts as the one it stands before. */
@@ -297,20 +330,6 @@ public final class RowEncoder {
       }
     }
     return false;
-  }
-
-  private Encoded<TokenRow> limit(Example example, Draft draft) {
-    int length = draft.row.length();
-    if (length <= options.maxLength()) {
-      return new Encoded.Kept<>(draft.row, length, false, draft.prefixMismatch);
-    }
-    if (isDropped(example, length)) {
-      return new Encoded.Dropped<>(TOO_LONG, length);
-    }
-    TokenRow row = cut(draft.row, options.maxLength());
-    return row.targetCount() == 0
-        ? new Encoded.Dropped<>(TARGETS_CUT_OFF, length)
-        : new Encoded.Kept<>(row, length, true, draft.prefixMismatch);
   }
 
   private boolean isDropped(Example example, int length) {

@@ -208,6 +208,20 @@ class RowEncoderTest {
   }
 
   @Test
+  void aRewardModelReadsDocumentsWithoutTargets() {
+    RowEncoder encoder = encoder(Template.VICUNA, false);
+    for (Example example :
+        List.of(
+            new Example.Prompt(ORIGIN, "p"),
+            new Example.Tokens(ORIGIN, TokenRow.allTargets(new int[] {5})),
+            new Example.Conversation(ORIGIN, List.of(system("S"), user("U"))))) {
+      TokenRow row =
+          (TokenRow) assertInstanceOf(Encoded.Kept.class, encoder.encodeDocument(example)).value();
+      assertEquals(0, row.targetCount());
+    }
+  }
+
+  @Test
   void idsOutsideTheVocabularyAreBad() {
     RowEncoder encoder = new RowEncoder(null, 10, encoder(Template.MODEL, true).options());
     for (int id : new int[] {10, -1}) {
