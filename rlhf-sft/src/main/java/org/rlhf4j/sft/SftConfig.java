@@ -5,6 +5,7 @@ import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.PackingStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.Packing;
 
 /** The keys of {@code sft}. Which tokens are targets follows from the form of the rows. */
 public record SftConfig(
@@ -19,4 +20,17 @@ public record SftConfig(
     @Key(doc = "Lets several short rows share one row of the batch.", defaultValue = "false")
         boolean packing,
     @Key(doc = "How rows are packed, if packing.", defaultValue = "bfd")
-        PackingStrategy packingStrategy) {}
+        PackingStrategy packingStrategy) {
+
+  /** What packing and packing_strategy ask for together. */
+  public Packing effectivePacking() {
+    if (!packing) {
+      return Packing.NONE;
+    }
+    return switch (packingStrategy) {
+      case BFD -> Packing.BFD;
+      case WRAPPED -> Packing.WRAPPED;
+      case GROUP_TEXTS -> Packing.GROUP_TEXTS;
+    };
+  }
+}

@@ -2,6 +2,8 @@ package org.rlhf4j.core.config;
 
 import java.nio.file.Path;
 import java.util.List;
+import org.rlhf4j.core.data.Overlong;
+import org.rlhf4j.core.text.Template;
 
 /**
  * The keys that every trainer has. A component of each method's record, which gives the defaults
@@ -111,18 +113,8 @@ public record TrainingConfig(
     @Key(
             doc =
                 "How messages and dialogues are written out; model: the model's own chat template.",
-            defaultValue = "model",
-            choices = {
-              "model",
-              "vicuna",
-              "alpaca",
-              "alpaca-fastchat",
-              "hh",
-              "hh-hash",
-              "zephyr",
-              "none"
-            })
-        String template,
+            defaultValue = "model")
+        Template template,
     @Key(doc = "Draws a new order of the rows in every epoch.", defaultValue = "true")
         boolean shuffleDataset,
     @Key(

@@ -7,6 +7,7 @@ import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.text.Template;
 
 /** The keys of {@code generate}: responses of a model to a file of prompts. */
 public record GenerationConfig(
@@ -36,18 +37,8 @@ public record GenerationConfig(
         int batchSize,
     @Key(
             doc = "How messages are written out; model: the model's own chat template.",
-            defaultValue = "model",
-            choices = {
-              "model",
-              "vicuna",
-              "alpaca",
-              "alpaca-fastchat",
-              "hh",
-              "hh-hash",
-              "zephyr",
-              "none"
-            })
-        String template,
+            defaultValue = "model")
+        Template template,
     @Key(
             doc = "Unusable rows that are left out, counted, before the run refuses to start.",
             defaultValue = "0",

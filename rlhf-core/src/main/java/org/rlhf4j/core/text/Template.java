@@ -48,6 +48,11 @@ public enum Template {
     return name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
+  @Override
+  public String toString() {
+    return key();
+  }
+
   /**
    * The template of a name.
    *

@@ -18,6 +18,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Flattened.Default;
+import org.rlhf4j.core.text.Template;
 
 class ConfigTest {
   /** A method's record as the trainers have them. */
@@ -183,7 +184,8 @@ class ConfigTest {
     "learning_rate, fast, a number >= 0",
     "adam_epsilon, 0, a number > 0",
     "append_eos, yes, 'true, false'",
-    "overlong, cut, 'drop, truncate, error'",
+    "overlong, cut, 'truncate, drop, error'",
+    "template, vicunna, 'model, vicuna, alpaca, alpaca-fastchat, hh, hh-hash, zephyr, none'",
     "device, gpu, 'auto, cpu, cuda, cuda:N'",
     "device, cuda:x, 'auto, cpu, cuda, cuda:N'",
     "lr_scheduler_type, polynomial,"
@@ -207,6 +209,15 @@ class ConfigTest {
   void choicesTakeUpperCaseAndHyphens() {
     Method config = complete().option("lr_scheduler_type", "Constant-With-Warmup").build();
     assertEquals(LrSchedulerType.CONSTANT_WITH_WARMUP, config.training().lrSchedulerType());
+  }
+
+  @Test
+  void templateNoneIsAChoiceAndHyphensAreWritten() {
+    assertEquals(
+        Template.NONE, complete().option("template", "none").build().training().template());
+    Method config = complete().option("template", "hh-hash").build();
+    assertEquals(Template.HH_HASH, config.training().template());
+    assertEquals("hh-hash", Config.toMap(config).get("template"));
   }
 
   @Test
