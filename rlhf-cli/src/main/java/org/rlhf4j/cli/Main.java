@@ -33,7 +33,8 @@ public final class Main {
   public static void main(String[] args) {
     PrintStream out = utf8(FileDescriptor.out);
     PrintStream err = utf8(FileDescriptor.err);
-    ExitCode exitCode = run(List.of(args), Verbs.ALL, new Session(out, err, new StopSignal()));
+    Session session = new Session(out, err, new StopSignal(), List.of(args));
+    ExitCode exitCode = run(Verbs.ALL, session);
     System.exit(exitCode.code());
   }
 
@@ -46,10 +47,10 @@ public final class Main {
    *
    * @param verbs the verbs there are besides {@code validate}
    */
-  static ExitCode run(List<String> args, List<Verb<?>> verbs, Session session) {
+  static ExitCode run(List<Verb<?>> verbs, Session session) {
     ExitCode exitCode;
     try {
-      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(args);
+      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(session.command());
     } catch (RuntimeException | Error e) {
       exitCode = Failures.report(e, null, session.err());
     }
