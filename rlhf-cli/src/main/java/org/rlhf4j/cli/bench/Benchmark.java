@@ -10,8 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.rlhf4j.core.CounterRandom;
-import org.rlhf4j.core.RandomStream;
+import java.util.SplittableRandom;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
@@ -133,12 +132,10 @@ public final class Benchmark {
     Weights.Source source =
         (parameter, from, target) -> {
           boolean norm = !parameter.weightDecay();
-          long place = parameter.name().hashCode();
-          for (long i = from; target.hasRemaining(); i++) {
-            // A uniform of the same deviation costs a fraction of a Gaussian at a billion draws.
-            double uniform =
-                CounterRandom.uniform(0, RandomStream.HEAD_INIT, place, 0, i) * 2 - 1;
-            target.put(norm ? 1f : (float) (initializerRange * Math.sqrt(3) * uniform));
+          SplittableRandom random = new SplittableRandom(parameter.name().hashCode() + from);
+          double halfWidth = initializerRange * Math.sqrt(3);
+          while (target.hasRemaining()) {
+            target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
           }
         };
     return new Weights(
