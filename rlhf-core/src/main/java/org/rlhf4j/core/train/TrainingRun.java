@@ -274,7 +274,8 @@ public final class TrainingRun implements AutoCloseable {
       lossSum = resumed.window().lossSum();
       lossSteps = resumed.window().steps();
       tokens = resumed.window().tokens();
-      bestMetric = resumed.bestMetric();
+      // A run that goes on in another folder starts anew with its best model.
+      bestMetric = Files.exists(bestFolder()) ? resumed.bestMetric() : null;
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics = MetricsLog.resume(folder.path().resolve(MetricsLog.FILE_NAME), step);
@@ -336,7 +337,7 @@ public final class TrainingRun implements AutoCloseable {
       double loss,
       long stepTokens,
       double epoch,
-      Map<String, Double> more) {
+      Map<String, ?> more) {
     boolean logged = nextIsLogged();
     step++;
     lossSum += loss;
@@ -400,7 +401,7 @@ public final class TrainingRun implements AutoCloseable {
     write(figures);
     if (training.saveBest() && (bestMetric == null || score < bestMetric)) {
       bestMetric = score;
-      try (AtomicFolder best = AtomicFolder.create(folder.path().resolve(RunFolder.BEST_FOLDER))) {
+      try (AtomicFolder best = AtomicFolder.create(bestFolder())) {
         job.saver().write(best.path());
         best.commit();
       }
@@ -474,9 +475,17 @@ public final class TrainingRun implements AutoCloseable {
         metrics.logHistory());
   }
 
+  private Path bestFolder() {
+    return folder.path().resolve(RunFolder.BEST_FOLDER);
+  }
+
   /** Writes the final model and what belongs to it at the top of the folder. */
   public void finish() {
-    job.saver().write(folder.path());
+    if (training.saveBest() && bestMetric != null) {
+      folder.bestToTop();
+    } else {
+      job.saver().write(folder.path());
+    }
     Curves.write(folder.path(), method, metrics.rows(), context.console());
     provenance(Instant.now(), step).write(folder.path());
     card().write(folder.path());
