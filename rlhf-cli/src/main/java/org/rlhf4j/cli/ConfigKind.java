@@ -2,6 +2,7 @@ package org.rlhf4j.cli;
 
 import java.util.List;
 import org.rlhf4j.core.generate.GenerationConfig;
+import org.rlhf4j.core.generate.ScoreConfig;
 import org.rlhf4j.raft.RaftConfig;
 import org.rlhf4j.reward.RewardConfig;
 import org.rlhf4j.sft.SftConfig;
@@ -18,5 +19,6 @@ record ConfigKind(String verb, Class<? extends Record> type) {
           new ConfigKind("sft", SftConfig.class),
           new ConfigKind("reward", RewardConfig.class),
           new ConfigKind("raft", RaftConfig.class),
-          new ConfigKind("generate", GenerationConfig.class));
+          new ConfigKind("generate", GenerationConfig.class),
+          new ConfigKind("score", ScoreConfig.class));
 }

@@ -10,7 +10,9 @@ import java.util.List;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.config.Nearest;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.train.StopSignal;
 
 /** The command line: {@code rlhf VERB [--config FILE] [--KEY VALUE]…}. */
@@ -33,7 +35,8 @@ public final class Main {
   public static void main(String[] args) {
     PrintStream out = utf8(FileDescriptor.out);
     PrintStream err = utf8(FileDescriptor.err);
-    Session session = new Session(out, err, new StopSignal(), List.of(args));
+    Session session =
+        new Session(out, err, new StopSignal(), Console.standard(), List.of(args));
     ExitCode exitCode = run(Verbs.ALL, session);
     System.exit(exitCode.code());
   }
@@ -97,7 +100,8 @@ public final class Main {
       reader.printHelp(session.out());
       return ExitCode.DONE;
     }
-    C config = request.builder().onWarning(this::warn).requirePaths().build();
+    ConfigBuilder<C> builder = request.builder().onWarning(this::warn).requirePaths();
+    C config = verb.completed(builder.build(), builder, this::warn);
     if (request.threads() > 0) {
       // Read by DJL when it loads PyTorch, which no code has done yet.
       System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));

@@ -211,7 +211,7 @@ class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"sft", "reward", "raft", "generate"})
+  @ValueSource(strings = {"sft", "reward", "raft", "generate", "score"})
   void helpListsEveryKeyWithItsDefault(String kind) {
     assertEquals(ExitCode.DONE, run(List.of(), "validate", kind, "--help"));
     Class<? extends Record> type =
@@ -298,7 +298,7 @@ class MainTest {
     assertEquals(List.of("error: unknown verb 'validat', did you mean 'validate'?"), errors());
     assertEquals(ExitCode.CONFIG, run(List.of(), "validate", "stf"));
     assertEquals(
-        List.of("error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate"),
+        List.of("error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));
