@@ -222,7 +222,7 @@ public final class RowEncoder {
       if (example instanceof Example.Tokens tokens) {
         int[] ids = tokens.row().ids();
         checkIds(ids);
-        prompt = new PromptRow(index, tokenizer == null ? "" : tokenizer.decodeAll(ids), ids);
+        prompt = new PromptRow(index, text(ids), ids);
       } else {
         List<Segment> segments = promptSegments(example);
         int[] ids = promptIds(example, segments);
@@ -245,6 +245,16 @@ public final class RowEncoder {
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }
+  }
+
+  /** The text of ids; without the BOS that encoding it would add again. */
+  private String text(int[] ids) {
+    if (tokenizer == null) {
+      return "";
+    }
+    boolean begins = ids.length > 0 && tokenizer.bosId().orElse(-1) == ids[0];
+    boolean added = begins && tokenizer.encode("").length > 0 && tokenizer.encode("")[0] == ids[0];
+    return tokenizer.decodeAll(added ? Arrays.copyOfRange(ids, 1, ids.length) : ids);
   }
 
   private enum Side {

@@ -62,6 +62,7 @@ public final class TrainingRun implements AutoCloseable {
   private final long startedNanos = System.nanoTime();
 
   private Job job;
+  private MethodState methodState = Map::of;
   private MetricsLog metrics;
   private TensorBoardLog tensorBoard;
   private long step;
@@ -278,7 +279,11 @@ public final class TrainingRun implements AutoCloseable {
       bestMetric = Files.exists(bestFolder()) ? resumed.bestMetric() : null;
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
-    metrics = MetricsLog.resume(folder.path().resolve(MetricsLog.FILE_NAME), step);
+    metrics =
+        MetricsLog.resume(
+            folder.path().resolve(MetricsLog.FILE_NAME),
+            step,
+            resumed == null ? 0 : resumed.metricRows());
     if (training.reportTo() == ReportTo.TENSORBOARD) {
       tensorBoard = TensorBoardLog.open(folder.path().resolve(TensorBoardLog.FOLDER), step + 1);
     }
@@ -301,6 +306,21 @@ public final class TrainingRun implements AutoCloseable {
               + now
               + " now); a run can only be continued on the same data");
     }
+  }
+
+  /** From now on, checkpoints hold this too. */
+  public void keep(MethodState state) {
+    this.methodState = state;
+  }
+
+  /** What {@link MethodState#values} said in the checkpoint that is continued; else empty. */
+  public Map<String, Object> kept() {
+    return resumed == null ? Map.of() : resumed.methodState();
+  }
+
+  /** The checkpoint that is continued; null for a new run. */
+  public Path checkpoint() {
+    return checkpoint;
   }
 
   /** Finished optimizer steps. */
@@ -438,6 +458,7 @@ public final class TrainingRun implements AutoCloseable {
           SafetensorsWriter.PYTORCH_METADATA);
       AtomicFiles.write(written.path().resolve(RunFolder.CONFIG_FILE), yaml());
       trainerState(epoch).write(written.path());
+      methodState.writeFiles(written.path());
       progress(epoch).write(written.path());
       written.commit();
     }
@@ -457,7 +478,9 @@ public final class TrainingRun implements AutoCloseable {
             compute.dtypeName(),
             device().torch().threads(),
             (resumed == null ? start.storedType().name() : resumed.numerics().savedType())),
-        bestMetric);
+        bestMetric,
+        metrics.rows().size(),
+        methodState.values());
   }
 
   private TrainerState trainerState(double epoch) {
