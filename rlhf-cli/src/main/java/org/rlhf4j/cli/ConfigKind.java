@@ -1,6 +1,7 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.cli.bench.BenchConfig;
 import org.rlhf4j.core.generate.GenerationConfig;
 import org.rlhf4j.core.generate.ScoreConfig;
 import org.rlhf4j.raft.RaftConfig;
@@ -20,5 +21,6 @@ record ConfigKind(String verb, Class<? extends Record> type) {
           new ConfigKind("reward", RewardConfig.class),
           new ConfigKind("raft", RaftConfig.class),
           new ConfigKind("generate", GenerationConfig.class),
-          new ConfigKind("score", ScoreConfig.class));
+          new ConfigKind("score", ScoreConfig.class),
+          new ConfigKind("bench", BenchConfig.class));
 }

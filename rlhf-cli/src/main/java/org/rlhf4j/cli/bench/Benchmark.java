@@ -14,6 +14,7 @@ import java.util.SplittableRandom;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.TokenPair;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.core.model.CausalLm;
@@ -21,6 +22,7 @@ import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ParameterSpec;
+import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.SystemStats;
 import org.rlhf4j.core.torch.AdamW;
@@ -30,6 +32,8 @@ import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.train.TokenLoss;
+import org.rlhf4j.reward.PairStep;
+import org.rlhf4j.reward.RewardLoss;
 
 /**
  * Times the classes that the verbs use on a random model. The figures are rates over the timed
@@ -81,7 +85,7 @@ public final class Benchmark {
   private Map<String, Object> sft(Compute compute) {
     int steps = config.warmup() + config.steps();
     List<PackedRow> rows = new BenchData(spec.vocabularySize()).rows(BATCH * steps, ROW);
-    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, true));
+    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, model.parameters(), true));
         Optimization optimization = optimization(compute, lm.weights())) {
       LanguageModelStep step =
           new LanguageModelStep(lm, optimization, TokenLoss.meanOverTargets(), false);
@@ -92,13 +96,35 @@ public final class Benchmark {
             at[0] += BATCH;
           };
       double tokens = BATCH * ROW;
-      double flops = 6.0 * multipliedWeights() * tokens + 3 * attention(ROW, BATCH);
+      double flops = 6.0 * (blockWeights() + headWeights()) * tokens + 3 * attention(ROW, BATCH);
       return time(compute, new Work("tokens/s", tokens, flops, one));
     }
   }
 
   private Map<String, Object> reward(Compute compute) {
-    throw new IllegalStateException(compute + " not measured yet");
+    int steps = config.warmup() + config.steps();
+    List<TokenPair> pairs =
+        new BenchData(spec.vocabularySize()).pairs(BATCH * steps, config.lengths());
+    List<ParameterSpec> parameters = new ArrayList<>(model.family().parameters(spec));
+    parameters.addAll(model.family().headParameters(spec, ModelHead.SEQUENCE_CLASSIFICATION));
+    try (RewardModel scorer =
+            new RewardModel(compute.device(), spec, weights(compute, parameters, true));
+        Optimization optimization = optimization(compute, scorer.weights())) {
+      PairStep step =
+          new PairStep(scorer, optimization, RewardLoss.meanOverPairs(null), false);
+      int[] at = {0};
+      Runnable one =
+          () -> {
+            step.run(List.of(pairs.subList(at[0], at[0] + BATCH)));
+            at[0] += BATCH;
+          };
+      double tokens =
+          pairs.stream()
+                  .mapToLong(pair -> pair.chosen().length() + pair.rejected().length())
+                  .sum()
+              / (double) steps;
+      return time(compute, new Work("pairs/s", BATCH, 6.0 * blockWeights() * tokens, one));
+    }
   }
 
   private Map<String, Object> sample(Compute compute) {
@@ -106,7 +132,7 @@ public final class Benchmark {
     SamplingConfig sampling =
         new SamplingConfig(
             true, 1, 0, config.topP(), 0, 1, 0, NEW_TOKENS, 0, List.of(), false, true);
-    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, false));
+    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, model.parameters(), false));
         Generator generator = new Generator(lm, null, sampling, new int[] {2})) {
       long[] round = {0};
       Runnable one =
@@ -114,7 +140,7 @@ public final class Benchmark {
               generator.generate(
                   prompts, new Generator.Plan(BATCH, BATCH * BATCH, 0, round[0]++), done -> {});
       double tokens = BATCH * BATCH * NEW_TOKENS;
-      double flops = 2.0 * multipliedWeights() * (tokens + BATCH * PROMPT);
+      double flops = 2.0 * (blockWeights() + headWeights()) * tokens + 2.0 * blockWeights() * BATCH * PROMPT;
       return time(compute, new Work("new tokens/s", tokens, flops, one));
     }
   }
@@ -128,7 +154,8 @@ public final class Benchmark {
         1.0);
   }
 
-  private Weights weights(Compute compute, boolean trainable) {
+  private Weights weights(
+      Compute compute, List<ParameterSpec> parameters, boolean trainable) {
     Weights.Source source =
         (parameter, from, target) -> {
           boolean norm = !parameter.weightDecay();
@@ -139,19 +166,21 @@ public final class Benchmark {
           }
         };
     return new Weights(
-        compute.device(), model.parameters(), source, compute.type(), trainable);
+        compute.device(), parameters, source, compute.type(), trainable);
   }
 
-  /** Weights that take part in a matrix product for each token: all but norms and look-ups. */
-  private double multipliedWeights() {
-    double blocks =
-        model.parameters().stream()
-            .filter(parameter -> parameter.weightDecay())
+  /** Weights of the blocks that take part in a matrix product for each token. */
+  private double blockWeights() {
+    double all =
+        model.family().parameters(spec).stream()
+            .filter(ParameterSpec::weightDecay)
             .mapToLong(ParameterSpec::elements)
             .sum();
-    double embedding = (double) spec.vocabularySize() * spec.hiddenSize();
-    boolean embeddingIsHead = model.head() == ModelHead.CAUSAL_LM && spec.tiedHead();
-    return embeddingIsHead ? blocks : blocks - embedding;
+    return all - headWeights();
+  }
+
+  private double headWeights() {
+    return (double) spec.vocabularySize() * spec.hiddenSize();
   }
 
   /** Floating-point operations of causal attention over rows, forward. */
