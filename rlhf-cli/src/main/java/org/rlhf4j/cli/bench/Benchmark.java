@@ -111,7 +111,7 @@ public final class Benchmark {
             new RewardModel(compute.device(), spec, weights(compute, parameters, true));
         Optimization optimization = optimization(compute, scorer.weights())) {
       PairStep step =
-          new PairStep(scorer, optimization, RewardLoss.meanOverPairs(null), false);
+          new PairStep(scorer, optimization, RewardLoss.meanOverPairs(0), false);
       int[] at = {0};
       Runnable one =
           () -> {
