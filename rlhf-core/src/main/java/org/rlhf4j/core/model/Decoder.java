@@ -15,6 +15,9 @@ import org.rlhf4j.core.torch.TensorScope;
  * are the first of {@link Weights}: the embedding, the weights of each block, the final norm.
  */
 public final class Decoder implements AutoCloseable {
+  /** Queries of one matrix product of attention; longer rows skip masked keys block by block. */
+  private static final int QUERY_BLOCK = 160;
+
   private final Weights.Device device;
   private final DecoderSpec spec;
   private final Weights weights;
@@ -275,19 +278,21 @@ public final class Decoder implements AutoCloseable {
       this.sin = kernels.call(scope, type, "rows", sines, positions);
       int[] chosen = batch.selected();
       this.selected = scope.of(chosen, chosen.length);
-      this.runs = batch.runs(false);
-      this.lastRuns = batch.runs(true);
+      this.runs = batch.runs(false, QUERY_BLOCK);
+      this.lastRuns = batch.runs(true, QUERY_BLOCK);
       this.masks = masks(scope, runs);
       this.lastMasks = masks(scope, lastRuns);
     }
 
     private Tensor[] masks(TensorScope scope, TokenBatch.Runs of) {
-      List<Tensor> offsets = new ArrayList<>();
-      for (int[] run : of.offsets()) {
-        offsets.add(scope.of(run, run.length));
+      List<Tensor> places = new ArrayList<>();
+      int[] keys = new int[of.places().size()];
+      for (int b = 0; b < keys.length; b++) {
+        int[] asking = of.places().get(b);
+        places.add(scope.of(asking, asking.length));
+        keys[b] = of.blocks()[2 * b + 1];
       }
-      return kernels.callList(
-          scope, new ElementType[] {type}, "masks", of.shape(), of.keys(), offsets, cos);
+      return kernels.callList(scope, new ElementType[] {type}, "masks", places, keys, cos);
     }
 
     /** The arguments of a block; the last one computes the selected positions only. */
@@ -296,12 +301,22 @@ public final class Decoder implements AutoCloseable {
         return everywhere(h, layer);
       }
       return new Object[] {
-        h, cos, sin, true, selected, lastRuns.shape(), lastMasks, blockWeights(layer)
+        h,
+        cos,
+        sin,
+        true,
+        selected,
+        lastRuns.shape(),
+        lastRuns.blocks(),
+        lastMasks,
+        blockWeights(layer)
       };
     }
 
     private Object[] everywhere(Tensor h, int layer) {
-      return new Object[] {h, cos, sin, false, selected, runs.shape(), masks, blockWeights(layer)};
+      return new Object[] {
+        h, cos, sin, false, selected, runs.shape(), runs.blocks(), masks, blockWeights(layer)
+      };
     }
   }
 

@@ -157,19 +157,21 @@ public final class TokenBatch {
   /**
    * Neighbouring segments of one shape, which the attention kernel takes as one batched product.
    *
-   * @param shape for each run: segments, length, queries of a segment, and the run it continues or
-   *     -1
-   * @param keys for each run the number of keys that a query may see at most
-   * @param offsets for each run the places of its queries inside a segment
+   * @param shape for each run: segments, length, queries of a segment, the run it continues or -1,
+   *     and its number of blocks
+   * @param blocks for each block of queries: their number, and how many keys they look at
+   * @param places for each block the places of its queries among the keys
    */
-  public record Runs(int[] shape, int[] keys, List<int[]> offsets) {}
+  public record Runs(int[] shape, int[] blocks, List<int[]> places) {}
 
   /**
    * The runs of the batch.
    *
    * @param selectedOnly whether only the selected positions ask, as in the last block
+   * @param blockSize the most queries of a block; long rows are cut into blocks that each skip the
+   *     keys behind their last query
    */
-  public Runs runs(boolean selectedOnly) {
+  public Runs runs(boolean selectedOnly, int blockSize) {
     boolean[] isContinued = new boolean[segments.size()];
     for (Segment segment : segments) {
       if (segment.continued != NONE) {
@@ -177,9 +179,10 @@ public final class TokenBatch {
       }
     }
     IntList shape = new IntList();
-    IntList keys = new IntList();
-    List<int[]> offsets = new ArrayList<>();
+    IntList blocks = new IntList();
+    List<int[]> places = new ArrayList<>();
     int[] runOf = new int[segments.size()];
+    int runs = 0;
     for (int s = 0; s < segments.size(); ) {
       Segment first = segments.get(s);
       int end = s + 1;
@@ -190,16 +193,28 @@ public final class TokenBatch {
         end++;
       }
       int[] queries = selectedOnly ? first.selected : upTo(first.length);
+      int count = (queries.length + blockSize - 1) / blockSize;
       shape.add(end - s);
       shape.add(first.length);
       shape.add(queries.length);
       shape.add(first.continued == NONE ? NONE : runOf[first.continued]);
-      keys.add(first.firstPosition + first.length);
-      Arrays.fill(runOf, s, end, offsets.size());
-      offsets.add(queries);
+      shape.add(count);
+      for (int b = 0; b < count; b++) {
+        // Blocks of equal size, so that no last block of a few queries is left over.
+        int from = (int) ((long) queries.length * b / count);
+        int to = (int) ((long) queries.length * (b + 1) / count);
+        int[] asking = Arrays.copyOfRange(queries, from, to);
+        for (int i = 0; i < asking.length; i++) {
+          asking[i] += first.firstPosition;
+        }
+        blocks.add(asking.length);
+        blocks.add(asking[asking.length - 1] + 1);
+        places.add(asking);
+      }
+      Arrays.fill(runOf, s, end, runs++);
       s = end;
     }
-    return new Runs(shape.toArray(), keys.toArray(), offsets);
+    return new Runs(shape.toArray(), blocks.toArray(), places);
   }
 
   private static boolean alike(Segment a, Segment b, boolean selectedOnly) {
