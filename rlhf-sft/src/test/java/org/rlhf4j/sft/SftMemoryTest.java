@@ -1,0 +1,66 @@
+package org.rlhf4j.sft;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.report.SystemStats;
+import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
+
+/** A long run must not grow: tensors live outside the Java heap, where nothing collects them. */
+class SftMemoryTest {
+  private static final double MIB = 1024 * 1024;
+
+  /** What compiled code and caches may still take; 150 steps of leaked gradients take 17 MiB. */
+  private static final double ALLOWED_MIB = 8;
+
+  @Test
+  void twoHundredStepsKeepTheirNativeMemory(@TempDir Path temporary) throws IOException {
+    assumeTrue(SystemStats.now().residentBytes() != null, "no resident set on this system");
+    List<String> rows = new ArrayList<>();
+    for (int i = 0; i < 64; i++) {
+      rows.add(
+          "{\"prompt\": \"%s\", \"completion\": \"%s\"}"
+              .formatted("count ".repeat(1 + i % 3), "a".repeat(1 + i % 37)));
+    }
+    TreeMap<Long, Double> resident = new TreeMap<>();
+    RunContext measuring =
+        new RunContext(
+            Console.silent(),
+            new StopSignal(),
+            row -> {
+              System.gc();
+              resident.put(
+                  ((Number) row.get(MetricNames.STEP)).longValue(),
+                  SystemStats.now().residentBytes() / MIB);
+            },
+            List.of());
+    new SftTrainer(
+            Config.of(SftConfig.class)
+                .set("model_name_or_path", TinyModel.causalLm(temporary.resolve("m"), 1).toString())
+                .set("dataset_path", Files.write(temporary.resolve("rows"), rows).toString())
+                .set("output_dir", temporary.resolve("out").toString())
+                .set("dtype", "fp32")
+                .set("packing", true)
+                .set("max_length", 64)
+                .set("max_steps", 200)
+                .set("logging_steps", 50)
+                .set("save_strategy", "no")
+                .build(),
+            measuring)
+        .train();
+    assertTrue(resident.get(200L) - resident.get(50L) < ALLOWED_MIB, resident.toString());
+  }
+}
