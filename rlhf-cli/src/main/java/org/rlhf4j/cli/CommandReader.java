@@ -25,6 +25,9 @@ final class CommandReader<C extends Record> {
   private final String bareKey;
   private final CommandLine commandLine;
 
+  /** Whether the record has a key of that name, which then takes the place of the option. */
+  private final boolean ownThreads;
+
   /**
    * @param words the words before the options, as {@code "rlhf sft"}
    * @param summary one line for the help
@@ -34,6 +37,7 @@ final class CommandReader<C extends Record> {
   CommandReader(String words, String summary, Class<C> type, String bareKey) {
     this.type = type;
     this.bareKey = bareKey;
+    this.ownThreads = Config.keys(type).stream().anyMatch(key -> key.name().equals("threads"));
     CommandSpec spec = CommandSpec.create().name(words);
     String bare = bareKey.isEmpty() ? "" : " [" + bareKey.toUpperCase(Locale.ROOT) + "]";
     spec.usageMessage()
@@ -47,8 +51,10 @@ final class CommandReader<C extends Record> {
     Config.keys(type).stream()
         .map(key -> option("--" + key.name(), key.placeholder(), key.help()))
         .forEach(spec::addOption);
-    spec.addOption(
-        option("--threads", "N", "CPU threads to compute with (default: PyTorch's choice)"));
+    if (!ownThreads) {
+      spec.addOption(
+          option("--threads", "N", "CPU threads to compute with (default: PyTorch's choice)"));
+    }
     spec.addOption(
         OptionSpec.builder("-h", "--help").usageHelp(true).description("Shows this.").build());
     spec.parser()
@@ -99,10 +105,12 @@ final class CommandReader<C extends Record> {
         continue;
       }
       String value = parsed.matchedOptionValue(option.longestName(), null);
-      switch (name) {
-        case "config" -> builder.file(Path.of(value));
-        case "threads" -> threads = threads(value, builder);
-        default -> builder.option(name, value);
+      if (name.equals("config")) {
+        builder.file(Path.of(value));
+      } else if (name.equals("threads") && !ownThreads) {
+        threads = threads(value, builder);
+      } else {
+        builder.option(name, value);
       }
     }
     unmatched(parsed.unmatched(), builder);

@@ -1,7 +1,9 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.cli.bench.BenchConfig;
 import org.rlhf4j.core.generate.GenerationConfig;
+import org.rlhf4j.core.generate.ScoreConfig;
 import org.rlhf4j.raft.RaftConfig;
 import org.rlhf4j.reward.RewardConfig;
 import org.rlhf4j.sft.SftConfig;
@@ -18,5 +20,7 @@ record ConfigKind(String verb, Class<? extends Record> type) {
           new ConfigKind("sft", SftConfig.class),
           new ConfigKind("reward", RewardConfig.class),
           new ConfigKind("raft", RaftConfig.class),
-          new ConfigKind("generate", GenerationConfig.class));
+          new ConfigKind("generate", GenerationConfig.class),
+          new ConfigKind("score", ScoreConfig.class),
+          new ConfigKind("bench", BenchConfig.class));
 }

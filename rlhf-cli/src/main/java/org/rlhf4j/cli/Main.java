@@ -10,7 +10,9 @@ import java.util.List;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.config.Nearest;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.train.StopSignal;
 
 /** The command line: {@code rlhf VERB [--config FILE] [--KEY VALUE]…}. */
@@ -33,7 +35,9 @@ public final class Main {
   public static void main(String[] args) {
     PrintStream out = utf8(FileDescriptor.out);
     PrintStream err = utf8(FileDescriptor.err);
-    ExitCode exitCode = run(List.of(args), Verbs.ALL, new Session(out, err, new StopSignal()));
+    Session session =
+        new Session(out, err, new StopSignal(), Console.standard(), List.of(args));
+    ExitCode exitCode = run(Verbs.ALL, session);
     System.exit(exitCode.code());
   }
 
@@ -46,10 +50,10 @@ public final class Main {
    *
    * @param verbs the verbs there are besides {@code validate}
    */
-  static ExitCode run(List<String> args, List<Verb<?>> verbs, Session session) {
+  static ExitCode run(List<Verb<?>> verbs, Session session) {
     ExitCode exitCode;
     try {
-      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(args);
+      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(session.command());
     } catch (RuntimeException | Error e) {
       exitCode = Failures.report(e, null, session.err());
     }
@@ -96,7 +100,8 @@ public final class Main {
       reader.printHelp(session.out());
       return ExitCode.DONE;
     }
-    C config = request.builder().onWarning(this::warn).requirePaths().build();
+    ConfigBuilder<C> builder = request.builder().onWarning(this::warn).requirePaths();
+    C config = verb.completed(builder.build(), builder, this::warn);
     if (request.threads() > 0) {
       // Read by DJL when it loads PyTorch, which no code has done yet.
       System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));

@@ -1,10 +1,36 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.raft.RaftConfig;
+import org.rlhf4j.raft.RaftTrainer;
+import org.rlhf4j.reward.RewardConfig;
+import org.rlhf4j.reward.RewardTrainer;
+import org.rlhf4j.sft.SftConfig;
+import org.rlhf4j.sft.SftTrainer;
 
 /** The verbs there are, in the order of the help. */
 final class Verbs {
-  static final List<Verb<?>> ALL = List.of();
+  static final List<Verb<?>> ALL =
+      List.of(
+          new TrainerVerb<>(
+              "sft",
+              "Supervised fine-tuning of a language model on texts, completions or dialogues.",
+              SftConfig.class,
+              (config, context) -> new SftTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "reward",
+              "Pairwise reward model of preference pairs.",
+              RewardConfig.class,
+              (config, context) -> new RewardTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "raft",
+              "Best-of-K sampling and fine-tuning on what a reward model likes.",
+              RaftConfig.class,
+              (config, context) -> new RaftTrainer(config, context).train()),
+          new GenerateVerb(),
+          new ScoreVerb(),
+          new InspectVerb(),
+          new BenchVerb());
 
   private Verbs() {}
 }

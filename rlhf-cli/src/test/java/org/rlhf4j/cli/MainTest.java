@@ -83,8 +83,9 @@ class MainTest {
         new Session(
             new PrintStream(out, true, StandardCharsets.UTF_8),
             new PrintStream(err, true, StandardCharsets.UTF_8),
-            new StopSignal());
-    return Main.run(List.of(args), verbs, session);
+            new StopSignal(),
+            List.of(args));
+    return Main.run(verbs, session);
   }
 
   private ExitCode validate(String... args) {
@@ -210,7 +211,7 @@ class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"sft", "reward", "raft", "generate"})
+  @ValueSource(strings = {"sft", "reward", "raft", "generate", "score"})
   void helpListsEveryKeyWithItsDefault(String kind) {
     assertEquals(ExitCode.DONE, run(List.of(), "validate", kind, "--help"));
     Class<? extends Record> type =
@@ -297,7 +298,7 @@ class MainTest {
     assertEquals(List.of("error: unknown verb 'validat', did you mean 'validate'?"), errors());
     assertEquals(ExitCode.CONFIG, run(List.of(), "validate", "stf"));
     assertEquals(
-        List.of("error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate"),
+        List.of("error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));
@@ -337,6 +338,15 @@ class MainTest {
         System.setProperty(key, before);
       }
     }
+  }
+
+  @Test
+  void aKeyCalledThreadsTakesThePlaceOfTheOption() {
+    record Threads(@Key(doc = "Threads.", defaultValue = "2") int threads) {}
+    CommandReader<Threads> reader = new CommandReader<>("rlhf x", "X.", Threads.class, "");
+    CommandReader.Request<Threads> request = reader.read(List.of("--threads", "4"));
+    assertEquals(4, request.builder().build().threads());
+    assertEquals(0, request.threads());
   }
 
   private static Supplier<ExitCode> failing(RuntimeException failure) {

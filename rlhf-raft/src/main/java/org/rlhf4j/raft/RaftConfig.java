@@ -8,11 +8,18 @@ import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.generate.SamplingConfig;
 
 /**
- * The keys of {@code raft}: reward-ranked fine-tuning. {@link #discardPattern()} is null where none
- * is set.
+ * The keys of {@code raft}: reward-ranked fine-tuning. {@link #discardPattern()} and {@link
+ * #rewardModelNameOrPath()} are null where none is set.
+ *
+ * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
+ * max_new_tokens} tokens. The held-out prompts are answered before the first and after every
+ * iteration, whatever {@code eval_steps} says. Checkpoints are written at the end of every
+ * iteration, and with {@code save_strategy: steps} within it too. A falling learning rate falls
+ * over the steps that are planned; discarded responses make them fewer.
  */
 public record RaftConfig(
     @Flattened(
@@ -25,7 +32,10 @@ public record RaftConfig(
             },
             without = {"num_train_epochs"})
         TrainingConfig training,
-    @Key(doc = "Folder of the reward model.", existing = Key.Existing.MODEL_FOLDER)
+    @Key(
+            doc = "Folder of the reward model; none only where Java code gives a reward function.",
+            defaultValue = Key.NONE,
+            existing = Key.Existing.MODEL_FOLDER)
         String rewardModelNameOrPath,
     @Key(
             doc = "Rounds of sampling, scoring, selecting and training.",
@@ -66,12 +76,28 @@ public record RaftConfig(
     @Key(doc = "Which of two samples with equal rewards is kept.", defaultValue = "first")
         TieBreak tieBreak,
     @Key(
-            doc = "Stops after so many iterations without a new best mean reward; 0: never.",
+            doc =
+                "Stops after so many iterations without a new best mean reward, held-out where there"
+                    + " is an evaluation set; 0: never.",
             defaultValue = "0",
             atLeast = 0)
         int earlyStoppingPatience,
+    @Key(
+            doc = "Responses that are generated, and scored, side by side.",
+            defaultValue = "64",
+            atLeast = 1)
+        int generationBatchSize,
     @Flattened({@Default(key = "temperature", value = "0.85")}) SamplingConfig sampling)
     implements Checked {
+  /** How responses are selected. */
+  RaftSelection.Rule rule() {
+    return new RaftSelection.Rule(
+        selection,
+        keepFraction,
+        tieBreak,
+        discardPattern == null ? null : Pattern.compile(discardPattern));
+  }
+
   @Override
   public void check(Problems problems) {
     problems.require(
@@ -85,6 +111,12 @@ public record RaftConfig(
             + sampling.maxNewTokens()
             + " leaves no room for a prompt in max_length "
             + training.maxLength());
+    problems.require(
+        training.overlong() != Overlong.TRUNCATE,
+        "overlong truncate: prompts are never cut; allowed: drop, error");
+    if (training.appendEos()) {
+      problems.warn("append_eos has no effect: responses are trained on as they were sampled");
+    }
     try {
       Pattern.compile(discardPattern == null ? "" : discardPattern);
     } catch (PatternSyntaxException e) {

@@ -51,6 +51,20 @@ public final class AtomicFiles {
     syncFolder(absolute.getParent());
   }
 
+  /**
+   * Finds out early whether a file can be written later: makes missing parent folders and a
+   * temporary file beside the target, which it deletes again. The target itself is not touched.
+   */
+  public static void requireWritable(Path target) {
+    Path absolute = target.toAbsolutePath();
+    if (Files.isDirectory(absolute)) {
+      throw RlhfException.environment(
+          target + ": cannot be written: a folder of that name is in the way", null);
+    }
+    stage(absolute, channel -> {});
+    discard(partial(absolute));
+  }
+
   /** Replaces or creates {@code target} with the bytes of {@code source}. */
   public static void copy(Path source, Path target) {
     FileChannel opened;

@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Collects the values of a configuration record from a YAML file, a command line or Java code, and
- * builds it. The file gives way to everything else. Problems do not stop the collection: {@link
+ * builds it. The file gives way to everything else but fallbacks. Problems do not stop the collection: {@link
  * #build()} reports all of them at once.
  *
  * @param <C> the record
@@ -24,6 +24,7 @@ public final class ConfigBuilder<C extends Record> {
   private final Problems problems = new Problems();
   private final Map<String, Given> fromFile = new LinkedHashMap<>();
   private final Map<String, Given> given = new LinkedHashMap<>();
+  private final Map<String, Given> fallbacks = new LinkedHashMap<>();
   private boolean pathsMustExist;
   private boolean fileUnreadable;
   private Consumer<String> warningSink = LoggerFactory.getLogger(ConfigBuilder.class)::warn;
@@ -100,6 +101,20 @@ public final class ConfigBuilder<C extends Record> {
     if (name != null) {
       given.put(name, new Given(raw(value), key));
     }
+    return this;
+  }
+
+  /**
+   * Sets what stands in for a key's default where the key is given nowhere.
+   *
+   * @param value as for {@link #set}
+   * @param place where the value comes from; begins every message about it
+   */
+  public ConfigBuilder<C> fallback(String key, Object value, String place) {
+    if (schema.key(key) == null) {
+      throw new IllegalArgumentException(type + " has no key " + key);
+    }
+    fallbacks.put(key, new Given(raw(value), place));
     return this;
   }
 
@@ -188,7 +203,8 @@ public final class ConfigBuilder<C extends Record> {
   }
 
   private Given source(ConfigKey key) {
-    return given.getOrDefault(key.name(), fromFile.get(key.name()));
+    return given.getOrDefault(
+        key.name(), fromFile.getOrDefault(key.name(), fallbacks.get(key.name())));
   }
 
   private Object value(ConfigKey key, Problems found) {

@@ -17,13 +17,19 @@ public final class DataOrder {
    * @return a permutation of 0 … size-1 (Fisher-Yates)
    */
   public static int[] order(int size, long seed, int epoch, boolean shuffle) {
+    return order(size, seed, RandomStream.DATA_ORDER, epoch, shuffle);
+  }
+
+  /** As {@link #order(int, long, int, boolean)}, for what another stream orders. */
+  public static int[] order(
+      int size, long seed, RandomStream stream, int epoch, boolean shuffle) {
     int[] order = new int[size];
     for (int i = 0; i < size; i++) {
       order[i] = i;
     }
     if (shuffle) {
       for (int i = size - 1; i > 0; i--) {
-        double uniform = CounterRandom.uniform(seed, RandomStream.DATA_ORDER, epoch, 0, i);
+        double uniform = CounterRandom.uniform(seed, stream, epoch, 0, i);
         int other = (int) (uniform * (i + 1));
         int held = order[i];
         order[i] = order[other];

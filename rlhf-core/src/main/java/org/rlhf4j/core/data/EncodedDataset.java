@@ -20,7 +20,7 @@ import org.rlhf4j.core.text.Tokenizer;
 /**
  * A data set in memory, as token ids.
  *
- * @param <T> {@link TokenRow}, {@link TokenPair} or {@link PromptRow}
+ * @param <T> {@link TokenRow}, {@link TokenPair}, {@link ScoreRow} or {@link PromptRow}
  * @param rows the rows kept, in the files' order
  * @param rowIndices for each kept row its number among all rows of the files, from 0
  * @param report what became of all rows
@@ -82,6 +82,26 @@ public record EncodedDataset<T>(
                     + show(pair.chosen(), encoder.tokenizer())
                     + "\nrejected: "
                     + show(pair.rejected(), encoder.tokenizer())));
+  }
+
+  /**
+   * Reads rows of any form to score; as {@link #loadRows}.
+   *
+   * @param needsTargets whether every document needs a token to predict, as a language model does
+   */
+  public static EncodedDataset<ScoreRow> loadForScoring(
+      List<Path> paths, RowEncoder encoder, int maxBadRows, boolean needsTargets) {
+    return load(
+        paths,
+        encoder,
+        maxBadRows,
+        example -> encoder.encodeForScoring(example, needsTargets),
+        new Kind<>(
+            (digest, row) -> row.sides().forEach(side -> update(digest, side)),
+            row ->
+                row.sides().stream()
+                    .map(side -> show(side, encoder.tokenizer()))
+                    .collect(Collectors.joining("\n"))));
   }
 
   /** Reads prompts; as {@link #loadRows}. */

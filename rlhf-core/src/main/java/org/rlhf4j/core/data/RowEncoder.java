@@ -143,15 +143,71 @@ public final class RowEncoder {
       if (Arrays.equals(pair.chosen().ids(), pair.rejected().ids())) {
         return new Encoded.Dropped<>(EQUAL_SIDES, length);
       }
-      int[] chosenPrompt = promptIds(example, Side.CHOSEN);
-      int[] rejectedPrompt =
-          hasOnePrompt(example) ? chosenPrompt : promptIds(example, Side.REJECTED);
-      boolean mismatch =
-          !isPrefix(chosenPrompt, chosen.ids()) || !isPrefix(rejectedPrompt, rejected.ids());
-      return new Encoded.Kept<>(pair, length, tooLong, mismatch);
+      return new Encoded.Kept<>(
+          pair, length, tooLong, isPrefixMismatch(example, chosen, rejected));
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }
+  }
+
+  /**
+   * Encodes a row of any form for scoring: a pair with both sides, even if they are equal, and
+   * everything else as one document. Throws as {@link #encodeRow}.
+   *
+   * @param needsTargets whether every side needs a token to predict, as a language model does
+   */
+  public Encoded<ScoreRow> encodeForScoring(Example example, boolean needsTargets) {
+    if (!isPair(example)) {
+      Encoded<TokenRow> encoded = encode(example, needsTargets);
+      if (encoded instanceof Encoded.Kept<TokenRow> kept) {
+        return new Encoded.Kept<>(
+            new ScoreRow.Single(kept.value()),
+            kept.length(),
+            kept.truncated(),
+            kept.prefixMismatch());
+      }
+      return encoded instanceof Encoded.Dropped<TokenRow> dropped
+          ? new Encoded.Dropped<>(dropped.reason(), dropped.length())
+          : new Encoded.Bad<>(((Encoded.Bad<TokenRow>) encoded).reason());
+    }
+    try {
+      TokenRow chosen = wholeRow(example, Side.CHOSEN, true);
+      TokenRow rejected = wholeRow(example, Side.REJECTED, true);
+      if (needsTargets && (chosen.targetCount() == 0 || rejected.targetCount() == 0)) {
+        return new Encoded.Bad<>("a side of the pair has no token to predict");
+      }
+      int length = Math.max(chosen.length(), rejected.length());
+      boolean tooLong = length > options.maxLength();
+      if (tooLong && isDropped(example, length)) {
+        return new Encoded.Dropped<>(TOO_LONG, length);
+      }
+      TokenRow chosenCut = cut(chosen, options.maxLength());
+      TokenRow rejectedCut = cut(rejected, options.maxLength());
+      if (needsTargets && (chosenCut.targetCount() == 0 || rejectedCut.targetCount() == 0)) {
+        return new Encoded.Dropped<>(TARGETS_CUT_OFF, length);
+      }
+      return new Encoded.Kept<>(
+          new ScoreRow.Pair(chosenCut, rejectedCut),
+          length,
+          tooLong,
+          isPrefixMismatch(example, chosen, rejected));
+    } catch (UnusableRow e) {
+      return new Encoded.Bad<>(e.getMessage());
+    }
+  }
+
+  private static boolean isPair(Example example) {
+    return example instanceof Example.Preference
+        || example instanceof Example.Dialogues
+        || example instanceof Example.TokensPreference;
+  }
+
+  /** Whether a side of a pair begins otherwise than its prompt alone encodes. */
+  private boolean isPrefixMismatch(Example pair, TokenRow chosen, TokenRow rejected)
+      throws UnusableRow {
+    int[] chosenPrompt = promptIds(pair, Side.CHOSEN);
+    int[] rejectedPrompt = hasOnePrompt(pair) ? chosenPrompt : promptIds(pair, Side.REJECTED);
+    return !isPrefix(chosenPrompt, chosen.ids()) || !isPrefix(rejectedPrompt, rejected.ids());
   }
 
   /**
@@ -166,7 +222,7 @@ public final class RowEncoder {
       if (example instanceof Example.Tokens tokens) {
         int[] ids = tokens.row().ids();
         checkIds(ids);
-        prompt = new PromptRow(index, tokenizer == null ? "" : tokenizer.decodeAll(ids), ids);
+        prompt = new PromptRow(index, text(ids), ids);
       } else {
         List<Segment> segments = promptSegments(example);
         int[] ids = promptIds(example, segments);
@@ -179,7 +235,9 @@ public final class RowEncoder {
       }
       if (length > options.maxLength()) {
         if (options.overlong() == Overlong.ERROR) {
-          throw tooLong(example, length);
+          throw RlhfException.input(
+              "%s: the prompt has %d tokens, at most %d are allowed (max_length, or what the model's context leaves for it)"
+                  .formatted(example.origin(), length, options.maxLength()));
         }
         return new Encoded.Dropped<>(TOO_LONG, length);
       }
@@ -187,6 +245,16 @@ public final class RowEncoder {
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }
+  }
+
+  /** The text of ids; without the BOS that encoding it would add again. */
+  private String text(int[] ids) {
+    if (tokenizer == null) {
+      return "";
+    }
+    boolean begins = ids.length > 0 && tokenizer.bosId().orElse(-1) == ids[0];
+    boolean added = begins && tokenizer.encode("").length > 0 && tokenizer.encode("")[0] == ids[0];
+    return tokenizer.decodeAll(added ? Arrays.copyOfRange(ids, 1, ids.length) : ids);
   }
 
   private enum Side {

@@ -306,6 +306,14 @@ public final class Generator implements AutoCloseable {
       float[] logProbs = picked.logProbs().toFloats();
       for (int slot = 0; slot < slots.length; slot++) {
         if (slots[slot].finishReason == null) {
+          if (!Float.isFinite(logProbs[slot])) {
+            throw RlhfException.nonFinite(
+                "prompt "
+                    + slots[slot].prompt.index()
+                    + ": the model computes no distribution for token "
+                    + slots[slot].ids.size()
+                    + " of a response: its logits are not finite, or every token is ruled out");
+          }
           slots[slot].append((int) ids[slot], logProbs[slot]);
         }
       }

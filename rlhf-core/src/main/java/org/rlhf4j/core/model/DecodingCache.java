@@ -15,6 +15,8 @@ import org.rlhf4j.core.torch.TensorScope;
  */
 public final class DecodingCache implements AutoCloseable {
   private static final int FIRST_CAPACITY = 64;
+  private static final int POSITIONS_OF_KEYS = 2;
+  private static final int POSITIONS_OF_VALUES = 1;
 
   private final Decoder decoder;
   private final Kernels kernels;
@@ -66,27 +68,27 @@ public final class DecodingCache implements AutoCloseable {
     }
     try (TensorScope step = scope.child()) {
       Tensor picked = step.of(rows, rows.length);
-      this.promptKeys = gather(prefill.keys(), picked, longest);
-      this.promptValues = gather(prefill.values(), picked, longest);
+      this.promptKeys = gather("gather_keys", prefill.keys(), picked, longest);
+      this.promptValues = gather("gather_values", prefill.values(), picked, longest);
     }
     this.promptMask = promptMask();
     this.capacity = FIRST_CAPACITY;
-    this.ownKeys = empty();
-    this.ownValues = empty();
+    this.ownKeys = empty("empty_keys");
+    this.ownValues = empty("empty_values");
   }
 
-  private List<Tensor> gather(List<Tensor> flat, Tensor rows, int length) {
+  private List<Tensor> gather(String function, List<Tensor> flat, Tensor rows, int length) {
     List<Tensor> gathered = new ArrayList<>();
     for (Tensor layer : flat) {
       gathered.add(
           kernels.call(
-              scope, type, "gather", layer, rows, (long) promptLengths.length, (long) length));
+              scope, type, function, layer, rows, (long) promptLengths.length, (long) length));
     }
     return gathered;
   }
 
   private Tensor promptMask() {
-    int longest = promptKeys.get(0).extent(1);
+    int longest = promptKeys.get(0).extent(POSITIONS_OF_KEYS);
     int heads = decoder.spec().keyValueHeads();
     float[] mask = new float[promptLengths.length * heads * longest];
     for (int p = 0; p < promptLengths.length; p++) {
@@ -100,12 +102,12 @@ public final class DecodingCache implements AutoCloseable {
         .convert(scope, scope.of(mask, (long) promptLengths.length * heads, 1, longest), type);
   }
 
-  private List<Tensor> empty() {
+  private List<Tensor> empty(String function) {
     List<Tensor> caches = new ArrayList<>();
     for (int layer = 0; layer < decoder.spec().layers(); layer++) {
       caches.add(
           kernels.call(
-              scope, type, "empty_cache", (long) slots(), (long) capacity, promptKeys.get(0)));
+              scope, type, function, (long) slots(), (long) capacity, promptKeys.get(0)));
     }
     return caches;
   }
@@ -173,8 +175,8 @@ public final class DecodingCache implements AutoCloseable {
       all[i] = i;
     }
     capacity *= 2;
-    ownKeys = regrouped(scope, ownKeys, all, own, capacity);
-    ownValues = regrouped(scope, ownValues, all, own, capacity);
+    ownKeys = regrouped(scope, ownKeys, all, POSITIONS_OF_KEYS, own);
+    ownValues = regrouped(scope, ownValues, all, POSITIONS_OF_VALUES, own);
   }
 
   /**
@@ -185,11 +187,11 @@ public final class DecodingCache implements AutoCloseable {
    */
   public void keep(int[] prompts, int[] kept) {
     TensorScope next = device.torch().scope();
-    int longest = promptKeys.get(0).extent(1);
-    promptKeys = regrouped(next, promptKeys, prompts, longest, longest);
-    promptValues = regrouped(next, promptValues, prompts, longest, longest);
-    ownKeys = regrouped(next, ownKeys, kept, own, capacity);
-    ownValues = regrouped(next, ownValues, kept, own, capacity);
+    int longest = promptKeys.get(0).extent(POSITIONS_OF_KEYS);
+    promptKeys = regrouped(next, promptKeys, prompts, POSITIONS_OF_KEYS, longest);
+    promptValues = regrouped(next, promptValues, prompts, POSITIONS_OF_VALUES, longest);
+    ownKeys = regrouped(next, ownKeys, kept, POSITIONS_OF_KEYS, own);
+    ownValues = regrouped(next, ownValues, kept, POSITIONS_OF_VALUES, own);
     int[] lengths = new int[prompts.length];
     for (int p = 0; p < prompts.length; p++) {
       lengths[p] = promptLengths[prompts[p]];
@@ -202,12 +204,16 @@ public final class DecodingCache implements AutoCloseable {
   }
 
   private List<Tensor> regrouped(
-      TensorScope into, List<Tensor> caches, int[] groups, int used, int room) {
+      TensorScope into, List<Tensor> caches, int[] groups, int positionAxis, int used) {
+    boolean ofPrompts = caches == promptKeys || caches == promptValues;
     List<Tensor> result = new ArrayList<>();
     try (TensorScope step = device.torch().scope()) {
       Tensor picked = step.of(groups, groups.length);
+      long room = ofPrompts ? used : capacity;
       for (Tensor cache : caches) {
-        result.add(kernels.call(into, type, "regroup", cache, picked, (long) used, (long) room));
+        result.add(
+            kernels.call(
+                into, type, "regroup", cache, picked, (long) positionAxis, (long) used, room));
         cache.close();
       }
     }

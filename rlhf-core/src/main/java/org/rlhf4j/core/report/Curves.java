@@ -132,7 +132,8 @@ public final class Curves {
         "step",
         overSteps(rows, MetricNames.REWARD_ALL_MEAN, "mean of all", BLUE),
         overSteps(rows, MetricNames.REWARD_SELECTED_MEAN, "mean of selected", VERMILION),
-        overSteps(rows, MetricNames.REWARD_BEST_OF_K, "best of K", GREEN));
+        overSteps(rows, MetricNames.REWARD_BEST_OF_K, "best of K", GREEN),
+        overSteps(rows, MetricNames.eval(MetricNames.REWARD_ALL_MEAN), "held-out mean", INK));
     addSingle(panels, rows, "KL to the start model (nats per response)", MetricNames.KL_TO_START);
     addPanel(
         panels,

@@ -37,6 +37,8 @@ public final class MetricNames {
   public static final String COMPLETIONS_CLIPPED_RATIO = "completions/clipped_ratio";
 
   // Data.
+  public static final String DATA_SAMPLES = "data/samples";
+  public static final String DATA_DISCARDED = "data/discarded";
   public static final String DATA_KEPT = "data/kept";
   public static final String DATA_DROPPED = "data/dropped";
   public static final String DATA_TRUNCATED = "data/truncated";

@@ -50,13 +50,21 @@ public final class MetricsLog implements AutoCloseable {
    * first checkpoint starts anew with {@link #create} instead.
    */
   public static MetricsLog resume(Path file, long step) {
+    return resume(file, step, Long.MAX_VALUE);
+  }
+
+  /**
+   * As {@link #resume(Path, long)}, and keeps no more than the first {@code most} rows: for a
+   * method that writes rows of step N after the checkpoint of step N too.
+   */
+  public static MetricsLog resume(Path file, long step, long most) {
     if (!Files.exists(file)) {
       return create(file);
     }
     StringBuilder kept = new StringBuilder();
     List<Map<String, Object>> rows = new ArrayList<>();
     for (Line line : lines(file)) {
-      if ((Long) line.row.get(MetricNames.STEP) <= step) {
+      if (rows.size() < most && (Long) line.row.get(MetricNames.STEP) <= step) {
         kept.append(line.text).append('\n');
         rows.add(line.row);
       }

@@ -116,8 +116,8 @@ public final class Ops implements AutoCloseable {
   }
 
   /** Computes {@code a b^T} several times, for measuring the machine's rate. */
-  public void products(Tensor a, Tensor b, int times) {
-    kernels.callInPlace("products", a, b, (long) times);
+  public void products(TensorScope scope, Tensor a, Tensor b, int times) {
+    kernels.call(scope, a.type(), "products", a, b, (long) times).close();
   }
 
   @Override

@@ -64,10 +64,10 @@ public record Compute(Weights.Device device, ElementType type) implements AutoCl
       Tensor b = ops.convert(scope, scope.of(right, COLUMNS, INNER), type);
       double best = 0;
       int repeats = 4;
-      ops.products(a, b, 1);
+      ops.products(scope, a, b, 1);
       for (int trial = 0; trial < trials; trial++) {
         long start = System.nanoTime();
-        ops.products(a, b, repeats);
+        ops.products(scope, a, b, repeats);
         double seconds = (System.nanoTime() - start) / 1e9;
         best = Math.max(best, 2.0 * repeats * ROWS * INNER * COLUMNS / seconds);
       }

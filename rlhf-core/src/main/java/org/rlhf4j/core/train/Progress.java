@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 
@@ -19,6 +20,8 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param window what the next row of metrics is the mean of
  * @param numerics the choices that change bits, as first resolved
  * @param bestMetric the best evaluation so far, or null
+ * @param metricRows rows of metrics that were written before the checkpoint
+ * @param methodState what the method adds, see {@link MethodState}
  */
 record Progress(
     String method,
@@ -28,7 +31,9 @@ record Progress(
     String evalDataHash,
     Window window,
     Numerics numerics,
-    Double bestMetric) {
+    Double bestMetric,
+    long metricRows,
+    Map<String, Object> methodState) {
   private static final JsonMapper JSON = new JsonMapper();
 
   /**

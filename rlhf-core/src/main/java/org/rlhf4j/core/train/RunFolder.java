@@ -200,6 +200,17 @@ final class RunFolder {
     }
   }
 
+  /** Copies the best model's files to the top. */
+  void bestToTop() {
+    try (Stream<Path> files = Files.list(path.resolve(BEST_FOLDER))) {
+      for (Path file : files.sorted().toList()) {
+        AtomicFiles.copy(file, path.resolve(file.getFileName().toString()));
+      }
+    } catch (IOException e) {
+      throw RlhfException.input("cannot read " + path.resolve(BEST_FOLDER) + ": " + reason(e), e);
+    }
+  }
+
   static JsonMapper json() {
     return new JsonMapper();
   }

@@ -62,6 +62,7 @@ public final class TrainingRun implements AutoCloseable {
   private final long startedNanos = System.nanoTime();
 
   private Job job;
+  private MethodState methodState = Map::of;
   private MetricsLog metrics;
   private TensorBoardLog tensorBoard;
   private long step;
@@ -274,10 +275,15 @@ public final class TrainingRun implements AutoCloseable {
       lossSum = resumed.window().lossSum();
       lossSteps = resumed.window().steps();
       tokens = resumed.window().tokens();
-      bestMetric = resumed.bestMetric();
+      // A run that goes on in another folder starts anew with its best model.
+      bestMetric = Files.exists(bestFolder()) ? resumed.bestMetric() : null;
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
-    metrics = MetricsLog.resume(folder.path().resolve(MetricsLog.FILE_NAME), step);
+    metrics =
+        MetricsLog.resume(
+            folder.path().resolve(MetricsLog.FILE_NAME),
+            step,
+            resumed == null ? 0 : resumed.metricRows());
     if (training.reportTo() == ReportTo.TENSORBOARD) {
       tensorBoard = TensorBoardLog.open(folder.path().resolve(TensorBoardLog.FOLDER), step + 1);
     }
@@ -300,6 +306,21 @@ public final class TrainingRun implements AutoCloseable {
               + now
               + " now); a run can only be continued on the same data");
     }
+  }
+
+  /** From now on, checkpoints hold this too. */
+  public void keep(MethodState state) {
+    this.methodState = state;
+  }
+
+  /** What {@link MethodState#values} said in the checkpoint that is continued; else empty. */
+  public Map<String, Object> kept() {
+    return resumed == null ? Map.of() : resumed.methodState();
+  }
+
+  /** The checkpoint that is continued; null for a new run. */
+  public Path checkpoint() {
+    return checkpoint;
   }
 
   /** Finished optimizer steps. */
@@ -336,7 +357,7 @@ public final class TrainingRun implements AutoCloseable {
       double loss,
       long stepTokens,
       double epoch,
-      Map<String, Double> more) {
+      Map<String, ?> more) {
     boolean logged = nextIsLogged();
     step++;
     lossSum += loss;
@@ -400,7 +421,7 @@ public final class TrainingRun implements AutoCloseable {
     write(figures);
     if (training.saveBest() && (bestMetric == null || score < bestMetric)) {
       bestMetric = score;
-      try (AtomicFolder best = AtomicFolder.create(folder.path().resolve(RunFolder.BEST_FOLDER))) {
+      try (AtomicFolder best = AtomicFolder.create(bestFolder())) {
         job.saver().write(best.path());
         best.commit();
       }
@@ -437,6 +458,7 @@ public final class TrainingRun implements AutoCloseable {
           SafetensorsWriter.PYTORCH_METADATA);
       AtomicFiles.write(written.path().resolve(RunFolder.CONFIG_FILE), yaml());
       trainerState(epoch).write(written.path());
+      methodState.writeFiles(written.path());
       progress(epoch).write(written.path());
       written.commit();
     }
@@ -456,7 +478,9 @@ public final class TrainingRun implements AutoCloseable {
             compute.dtypeName(),
             device().torch().threads(),
             (resumed == null ? start.storedType().name() : resumed.numerics().savedType())),
-        bestMetric);
+        bestMetric,
+        metrics.rows().size(),
+        methodState.values());
   }
 
   private TrainerState trainerState(double epoch) {
@@ -474,9 +498,17 @@ public final class TrainingRun implements AutoCloseable {
         metrics.logHistory());
   }
 
+  private Path bestFolder() {
+    return folder.path().resolve(RunFolder.BEST_FOLDER);
+  }
+
   /** Writes the final model and what belongs to it at the top of the folder. */
   public void finish() {
-    job.saver().write(folder.path());
+    if (training.saveBest() && bestMetric != null) {
+      folder.bestToTop();
+    } else {
+      job.saver().write(folder.path());
+    }
     Curves.write(folder.path(), method, metrics.rows(), context.console());
     provenance(Instant.now(), step).write(folder.path());
     card().write(folder.path());

@@ -1,0 +1,29 @@
+package org.rlhf4j.cli;
+
+import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.generate.ScoreConfig;
+import org.rlhf4j.core.generate.ScoringRun;
+
+/** {@code score}: log-probabilities or rewards of a file of rows. */
+record ScoreVerb() implements Verb<ScoreConfig> {
+  @Override
+  public String name() {
+    return "score";
+  }
+
+  @Override
+  public String summary() {
+    return "Writes a language model's log-probabilities, or a reward model's scores, of rows.";
+  }
+
+  @Override
+  public Class<ScoreConfig> config() {
+    return ScoreConfig.class;
+  }
+
+  @Override
+  public ExitCode run(ScoreConfig config, Session session) {
+    new ScoringRun(config, session.console()).run();
+    return ExitCode.DONE;
+  }
+}

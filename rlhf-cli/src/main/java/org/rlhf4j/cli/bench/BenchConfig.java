@@ -1,0 +1,47 @@
+package org.rlhf4j.cli.bench;
+
+import java.nio.file.Path;
+import org.rlhf4j.core.config.DtypeChoice;
+import org.rlhf4j.core.config.Key;
+
+/** The keys of {@code bench}: one kind of work on a random model of a given shape. */
+public record BenchConfig(
+    @Key(
+            doc = "A config.json that gives the model's shape.",
+            existing = Key.Existing.FILE)
+        Path shape,
+    @Key(doc = "What is measured.") Workload workload,
+    @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
+    @Key(doc = "Lengths of the rows, for reward.", defaultValue = "fixed") Lengths lengths,
+    @Key(
+            doc = "Nucleus of sampling; 1: the whole vocabulary.",
+            defaultValue = "1",
+            above = 0,
+            atMost = 1)
+        double topP,
+    @Key(doc = "Timed steps or sampling calls.", defaultValue = "10", atLeast = 1) int steps,
+    @Key(doc = "Steps before the timed ones.", defaultValue = "2", atLeast = 1) int warmup,
+    @Key(
+            doc = "Where to compute; N counts the GPUs from 0.",
+            defaultValue = "auto",
+            choices = {"auto", "cpu", "cuda", "cuda:N"})
+        String device) {
+
+  /** What is measured. */
+  public enum Workload {
+    /** Optimizer steps of 8 rows of 128 tokens. */
+    SFT,
+    /** Optimizer steps of 8 pairs. */
+    REWARD,
+    /** 8 samples to each of 8 prompts, 64 + 64 tokens. */
+    SAMPLE
+  }
+
+  /** Lengths of rows. */
+  public enum Lengths {
+    /** 128 tokens each. */
+    FIXED,
+    /** As dialogues have them, 31 to 250 tokens. */
+    MIXED
+  }
+}

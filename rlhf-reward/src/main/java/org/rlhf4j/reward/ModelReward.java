@@ -1,0 +1,167 @@
+package org.rlhf4j.reward;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.data.Encoded;
+import org.rlhf4j.core.data.Example;
+import org.rlhf4j.core.data.Overlong;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.RowOrigin;
+import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.generate.Scorer;
+import org.rlhf4j.core.model.ModelFamilies;
+import org.rlhf4j.core.model.ModelHead;
+import org.rlhf4j.core.model.ModelLoader;
+import org.rlhf4j.core.model.RewardModel;
+import org.rlhf4j.core.model.Weights;
+import org.rlhf4j.core.text.HhDialogue;
+import org.rlhf4j.core.text.Template;
+import org.rlhf4j.core.text.Tokenizer;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.train.RewardFunction;
+
+/**
+ * The raw score of a reward model's folder as a reward. It reads the text {@code prompt + response}
+ * with the reward model's own tokenizer, as {@code score} reads a row with that {@code text}; with
+ * an end token, and in the {@code hh-hash} form, where the folder's {@code config.yaml} says that
+ * the model was trained so. A reward model without a tokenizer reads the ids of prompt and
+ * response.
+ */
+public final class ModelReward implements RewardFunction, AutoCloseable {
+  private static final String CONFIG_FILE = "config.yaml";
+
+  private final Path folder;
+  private final Tokenizer tokenizer;
+  private final RewardModel model;
+  private final boolean appendEos;
+  private final boolean hash;
+  private final Scorer scorer;
+
+  private ModelReward(
+      Path folder, Tokenizer tokenizer, RewardModel model, JsonNode trainedWith, Scorer scorer) {
+    this.folder = folder;
+    this.tokenizer = tokenizer;
+    this.model = model;
+    this.appendEos = trainedWith.path("append_eos").asBoolean(false);
+    this.hash = trainedWith.path("template").asText().equals(Template.HH_HASH.key());
+    this.scorer = scorer;
+  }
+
+  /**
+   * Loads a reward model.
+   *
+   * @param batchSize texts that are scored side by side
+   * @return closed by the caller
+   * @throws RlhfException if the folder holds no reward model that can be used
+   */
+  public static ModelReward open(
+      Weights.Device device, Path folder, ElementType type, int batchSize) {
+    ModelFolder files = ModelFolder.open(folder);
+    ModelFamilies.Model found = ModelFamilies.of(files);
+    if (found.head() != ModelHead.SEQUENCE_CLASSIFICATION) {
+      throw RlhfException.input(
+          "%s: expected a reward model (%s), found a language model"
+              .formatted(
+                  files.configFile(),
+                  found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
+    }
+    JsonNode trainedWith = trainedWith(folder.resolve(CONFIG_FILE));
+    Tokenizer tokenizer = Tokenizer.existsIn(folder) ? Tokenizer.load(folder) : null;
+    RewardModel model =
+        ModelLoader.rewardModel(device, files, new ModelLoader.Options(type, false), 0);
+    return new ModelReward(
+        folder, tokenizer, model, trainedWith, new Scorer(batchSize, done -> {}));
+  }
+
+  /** The configuration of the run that made the folder; empty for a folder from elsewhere. */
+  private static JsonNode trainedWith(Path file) {
+    YAMLMapper yaml = new YAMLMapper();
+    if (!Files.exists(file)) {
+      return yaml.createObjectNode();
+    }
+    try {
+      return yaml.readTree(file.toFile());
+    } catch (IOException e) {
+      throw RlhfException.input(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /** Whether it reads texts, not ids. */
+  public boolean readsText() {
+    return tokenizer != null;
+  }
+
+  @Override
+  public double[] rewards(List<Completion> completions) {
+    List<TokenRow> rows = new ArrayList<>();
+    for (Completion completion : completions) {
+      TokenRow row = TokenRow.allTargets(ids(completion));
+      int context = model.decoder().spec().maxPositions();
+      if (row.length() > context) {
+        throw RlhfException.input(
+            "%s has %d tokens for the reward model %s, whose context (max_position_embeddings) is %d"
+                .formatted(completion.place(), row.length(), folder, context));
+      }
+      rows.add(row);
+    }
+    float[] scores = scorer.scores(model, rows);
+    double[] rewards = new double[scores.length];
+    for (int i = 0; i < rewards.length; i++) {
+      rewards[i] = scores[i];
+    }
+    return rewards;
+  }
+
+  /** What the model reads. */
+  int[] ids(Completion completion) {
+    Example example;
+    boolean rewrites = false;
+    if (tokenizer == null) {
+      int[] prompt = completion.promptIds();
+      int[] ids = Arrays.copyOf(prompt, prompt.length + completion.ids().length);
+      System.arraycopy(completion.ids(), 0, ids, prompt.length, completion.ids().length);
+      example = new Example.Tokens(origin(completion), TokenRow.allTargets(ids));
+    } else {
+      String text = completion.prompt() + completion.text();
+      rewrites = hash && HhDialogue.isDialogue(text);
+      example = new Example.Text(origin(completion), text);
+    }
+    RowEncoder.Options options =
+        new RowEncoder.Options(
+            rewrites ? Template.HH_HASH : Template.NONE,
+            Integer.MAX_VALUE,
+            Overlong.ERROR,
+            appendEos,
+            false);
+    int vocabulary = model.decoder().spec().vocabularySize();
+    Encoded<TokenRow> encoded =
+        new RowEncoder(tokenizer, vocabulary, options).encodeDocument(example);
+    if (encoded instanceof Encoded.Kept<TokenRow> kept) {
+      return kept.value().ids();
+    }
+    String reason =
+        encoded instanceof Encoded.Bad<TokenRow> bad ? bad.reason() : "the text cannot be read";
+    throw RlhfException.input(
+        completion.place() + " cannot be scored by " + folder + ": " + reason);
+  }
+
+  private RowOrigin origin(Completion completion) {
+    return new RowOrigin(folder, 0, completion.index());
+  }
+
+  @Override
+  public void close() {
+    model.close();
+    if (tokenizer != null) {
+      tokenizer.close();
+    }
+  }
+}
