@@ -25,12 +25,18 @@ public final class Decoder implements AutoCloseable {
   private final Kernels kernels;
   private final TensorScope scope;
   private final int weightsPerBlock;
+  private final int queryBlock;
   private Tensor cosines;
   private Tensor sines;
   private int tablePositions;
 
   /** A decoder over weights that stay the caller's. */
   public Decoder(Weights.Device device, DecoderSpec spec, Weights weights) {
+    this(device, spec, weights, QUERY_BLOCK);
+  }
+
+  Decoder(Weights.Device device, DecoderSpec spec, Weights weights, int queryBlock) {
+    this.queryBlock = queryBlock;
     this.device = device;
     this.spec = spec;
     this.weights = weights;
@@ -278,8 +284,8 @@ public final class Decoder implements AutoCloseable {
       this.sin = kernels.call(scope, type, "rows", sines, positions);
       int[] chosen = batch.selected();
       this.selected = scope.of(chosen, chosen.length);
-      this.runs = batch.runs(false, QUERY_BLOCK);
-      this.lastRuns = batch.runs(true, QUERY_BLOCK);
+      this.runs = batch.runs(false, queryBlock);
+      this.lastRuns = batch.runs(true, queryBlock);
       this.masks = masks(scope, runs);
       this.lastMasks = masks(scope, lastRuns);
     }

@@ -20,6 +20,7 @@ public final class LmHead implements AutoCloseable {
   private final Kernels kernels;
   private final Weights weights;
   private final int index;
+  private final long chunk;
 
   /**
    * A head on one of the weights.
@@ -27,8 +28,13 @@ public final class LmHead implements AutoCloseable {
    * @param index the place of {@code [vocabulary, hidden]}: the embedding's where the head is tied
    */
   public LmHead(Weights.Device device, Weights weights, int index) {
+    this(device, weights, index, Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0)));
+  }
+
+  LmHead(Weights.Device device, Weights weights, int index, long chunk) {
     this.weights = weights;
     this.index = index;
+    this.chunk = chunk;
     this.kernels =
         Kernels.load(
             device.torch(),
@@ -66,7 +72,7 @@ public final class LmHead implements AutoCloseable {
             hidden,
             weights.get(index),
             scope.of(targets, targets.length),
-            chunk(),
+            chunk,
             statistics);
     return new Found(
         found[0].toFloats(),
@@ -93,7 +99,7 @@ public final class LmHead implements AutoCloseable {
             scope.of(rows.targets(), rows.targets().length),
             scope.of(ofLogProbs, ofLogProbs.length),
             into.dense(index),
-            chunk(),
+            chunk,
             statistics);
     Found numbers =
         new Found(
@@ -108,10 +114,6 @@ public final class LmHead implements AutoCloseable {
 
   /** Numbers, and d loss / d hidden {@code [targets, hidden]}. */
   public record WithGradient(Found found, Tensor ofHidden) {}
-
-  private long chunk() {
-    return Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0));
-  }
 
   @Override
   public void close() {
