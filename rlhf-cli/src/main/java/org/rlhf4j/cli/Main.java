@@ -35,8 +35,7 @@ public final class Main {
   public static void main(String[] args) {
     PrintStream out = utf8(FileDescriptor.out);
     PrintStream err = utf8(FileDescriptor.err);
-    Session session =
-        new Session(out, err, new StopSignal(), Console.standard(), List.of(args));
+    Session session = new Session(out, err, new StopSignal(), Console.standard(), List.of(args));
     ExitCode exitCode = run(Verbs.ALL, session);
     System.exit(exitCode.code());
   }

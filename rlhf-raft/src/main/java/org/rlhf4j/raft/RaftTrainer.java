@@ -219,8 +219,7 @@ public final class RaftTrainer {
   private EncodedDataset<PromptRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
     DecoderSpec spec = model.decoder().spec();
     int longest =
-        Math.min(
-            training.maxLength() - config.sampling().maxNewTokens(), spec.maxPositions() - 1);
+        Math.min(training.maxLength() - config.sampling().maxNewTokens(), spec.maxPositions() - 1);
     RowEncoder encoder =
         new RowEncoder(
             run.tokenizer(),
@@ -306,8 +305,7 @@ public final class RaftTrainer {
     Rollout rollout =
         rollouts.make(
             prompts,
-            new Rollouts.Draw(
-                phase, config.samplesPerPrompt(), training.seed(), state.iteration()),
+            new Rollouts.Draw(phase, config.samplesPerPrompt(), training.seed(), state.iteration()),
             folder.resolve("samples.jsonl"));
     if (rollout == null) {
       return false;
@@ -370,7 +368,8 @@ public final class RaftTrainer {
     BatchPlan plan = passes(state.rows().size(), state.iteration());
     try (Progress progress =
         run.console()
-            .progress("iteration " + (state.iteration() + 1) + ": train", plan.totalSteps(), "steps")
+            .progress(
+                "iteration " + (state.iteration() + 1) + ": train", plan.totalSteps(), "steps")
             .resumeAt(state.step())) {
       while (state.step() < plan.totalSteps() && run.goesOn()) {
         List<List<PackedRow>> microBatches = new ArrayList<>();
@@ -435,9 +434,7 @@ public final class RaftTrainer {
   private Rollout evaluate(TrainingRun run, Rollouts rollouts, EncodedDataset<PromptRow> held) {
     Rollout found =
         rollouts.make(
-            held.rows(),
-            new Rollouts.Draw("held-out", 1, training.seed(), HELD_OUT_ROUND),
-            null);
+            held.rows(), new Rollouts.Draw("held-out", 1, training.seed(), HELD_OUT_ROUND), null);
     if (found != null) {
       Map<String, Object> figures = new LinkedHashMap<>();
       found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));

@@ -81,14 +81,12 @@ record Rollout(
   /** Figures of the responses by metric name. */
   Map<String, Object> figures() {
     List<Response> all = responses.stream().flatMap(List::stream).toList();
-    double clipped =
-        all.stream().filter(one -> one.finishReason() == FinishReason.LENGTH).count();
+    double clipped = all.stream().filter(one -> one.finishReason() == FinishReason.LENGTH).count();
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.REWARD_ALL_MEAN, meanReward());
     figures.put(MetricNames.REWARD_BEST_OF_K, bestOfK());
     figures.put(MetricNames.KL_TO_START, Arrays.stream(kls).average().orElseThrow());
-    figures.put(
-        MetricNames.DISTINCT_2, distinct2(all.stream().map(Response::tokenIds).toList()));
+    figures.put(MetricNames.DISTINCT_2, distinct2(all.stream().map(Response::tokenIds).toList()));
     figures.put(
         MetricNames.COMPLETIONS_MEAN_LENGTH,
         all.stream().mapToInt(one -> one.tokenIds().length).average().orElseThrow());

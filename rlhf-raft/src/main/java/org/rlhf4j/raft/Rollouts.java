@@ -80,9 +80,7 @@ final class Rollouts {
   Rollout make(List<PromptRow> prompts, Draw draw, Path stored) {
     String name = stored == null ? "" : name(prompts, draw);
     List<List<Response>> responses =
-        stored == null
-            ? null
-            : IterationFiles.readSamples(stored, name, prompts, draw.samples());
+        stored == null ? null : IterationFiles.readSamples(stored, name, prompts, draw.samples());
     if (responses == null) {
       responses = draw(prompts, draw);
       if (responses == null) {
@@ -119,8 +117,7 @@ final class Rollouts {
             run.computeType().name());
     digest.update(settings.getBytes(StandardCharsets.UTF_8));
     try (TensorScope scope = run.device().torch().scope()) {
-      for (float norm :
-          run.device().ops().norms(scope, models.policy().weights().masters())) {
+      for (float norm : run.device().ops().norms(scope, models.policy().weights().masters())) {
         digest.update(ByteBuffer.allocate(Float.BYTES).putFloat(0, norm));
       }
     }
@@ -134,8 +131,7 @@ final class Rollouts {
   }
 
   private List<List<Response>> draw(List<PromptRow> prompts, Draw draw) {
-    Generator.Plan plan =
-        new Generator.Plan(draw.samples(), batchSize, draw.seed(), draw.round());
+    Generator.Plan plan = new Generator.Plan(draw.samples(), batchSize, draw.seed(), draw.round());
     List<List<Response>> responses = new ArrayList<>();
     prompts.forEach(prompt -> responses.add(null));
     Integer[] byLength = new Integer[prompts.size()];
@@ -163,8 +159,7 @@ final class Rollouts {
     return responses;
   }
 
-  private Rollout measure(
-      List<PromptRow> prompts, List<List<Response>> responses, String phase) {
+  private Rollout measure(List<PromptRow> prompts, List<List<Response>> responses, String phase) {
     List<Completion> completions = Rollout.completions(prompts, responses);
     double[] rewards = new double[completions.size()];
     double[] kls = new double[completions.size()];
@@ -176,8 +171,7 @@ final class Rollouts {
         if (run.stopRequested()) {
           return null;
         }
-        List<Completion> part =
-            completions.subList(from, Math.min(rewards.length, from + perPart));
+        List<Completion> part = completions.subList(from, Math.min(rewards.length, from + perPart));
         double[] ofPart = RewardFunction.checked(reward, part);
         System.arraycopy(ofPart, 0, rewards, from, ofPart.length);
         List<TokenRow> rows = part.stream().map(Rollout::row).toList();

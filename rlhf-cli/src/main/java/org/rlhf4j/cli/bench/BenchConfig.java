@@ -6,9 +6,7 @@ import org.rlhf4j.core.config.Key;
 
 /** The keys of {@code bench}: one kind of work on a random model of a given shape. */
 public record BenchConfig(
-    @Key(
-            doc = "A config.json that gives the model's shape.",
-            existing = Key.Existing.FILE)
+    @Key(doc = "A config.json that gives the model's shape.", existing = Key.Existing.FILE)
         Path shape,
     @Key(doc = "What is measured.") Workload workload,
     @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,

@@ -12,6 +12,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenPair;
@@ -30,7 +31,6 @@ import org.rlhf4j.core.train.Compute;
 import org.rlhf4j.core.train.LanguageModelStep;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
-import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.reward.PairStep;
 import org.rlhf4j.reward.RewardLoss;
@@ -85,7 +85,8 @@ public final class Benchmark {
   private Map<String, Object> sft(Compute compute) {
     int steps = config.warmup() + config.steps();
     List<PackedRow> rows = new BenchData(spec.vocabularySize()).rows(BATCH * steps, ROW);
-    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, model.parameters(), true));
+    try (CausalLm lm =
+            new CausalLm(compute.device(), spec, weights(compute, model.parameters(), true));
         Optimization optimization = optimization(compute, lm.weights())) {
       LanguageModelStep step =
           new LanguageModelStep(lm, optimization, TokenLoss.meanOverTargets(), false);
@@ -110,8 +111,7 @@ public final class Benchmark {
     try (RewardModel scorer =
             new RewardModel(compute.device(), spec, weights(compute, parameters, true));
         Optimization optimization = optimization(compute, scorer.weights())) {
-      PairStep step =
-          new PairStep(scorer, optimization, RewardLoss.meanOverPairs(0), false);
+      PairStep step = new PairStep(scorer, optimization, RewardLoss.meanOverPairs(0), false);
       int[] at = {0};
       Runnable one =
           () -> {
@@ -119,9 +119,7 @@ public final class Benchmark {
             at[0] += BATCH;
           };
       double tokens =
-          pairs.stream()
-                  .mapToLong(pair -> pair.chosen().length() + pair.rejected().length())
-                  .sum()
+          pairs.stream().mapToLong(pair -> pair.chosen().length() + pair.rejected().length()).sum()
               / (double) steps;
       return time(compute, new Work("pairs/s", BATCH, 6.0 * blockWeights() * tokens, one));
     }
@@ -132,7 +130,8 @@ public final class Benchmark {
     SamplingConfig sampling =
         new SamplingConfig(
             true, 1, 0, config.topP(), 0, 1, 0, NEW_TOKENS, 0, List.of(), false, true);
-    try (CausalLm lm = new CausalLm(compute.device(), spec, weights(compute, model.parameters(), false));
+    try (CausalLm lm =
+            new CausalLm(compute.device(), spec, weights(compute, model.parameters(), false));
         Generator generator = new Generator(lm, null, sampling, new int[] {2})) {
       long[] round = {0};
       Runnable one =
@@ -140,7 +139,8 @@ public final class Benchmark {
               generator.generate(
                   prompts, new Generator.Plan(BATCH, BATCH * BATCH, 0, round[0]++), done -> {});
       double tokens = BATCH * BATCH * NEW_TOKENS;
-      double flops = 2.0 * (blockWeights() + headWeights()) * tokens + 2.0 * blockWeights() * BATCH * PROMPT;
+      double flops =
+          2.0 * (blockWeights() + headWeights()) * tokens + 2.0 * blockWeights() * BATCH * PROMPT;
       return time(compute, new Work("new tokens/s", tokens, flops, one));
     }
   }
@@ -154,8 +154,7 @@ public final class Benchmark {
         1.0);
   }
 
-  private Weights weights(
-      Compute compute, List<ParameterSpec> parameters, boolean trainable) {
+  private Weights weights(Compute compute, List<ParameterSpec> parameters, boolean trainable) {
     Weights.Source source =
         (parameter, from, target) -> {
           boolean norm = !parameter.weightDecay();
@@ -165,8 +164,7 @@ public final class Benchmark {
             target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
           }
         };
-    return new Weights(
-        compute.device(), parameters, source, compute.type(), trainable);
+    return new Weights(compute.device(), parameters, source, compute.type(), trainable);
   }
 
   /** Weights of the blocks that take part in a matrix product for each token. */
@@ -209,8 +207,7 @@ public final class Benchmark {
         Compute.productRate(
             compute.device().torch(), compute.device().ops(), compute.type(), PRODUCT_TRIALS);
     Collections.sort(rates);
-    double median =
-        (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
+    double median = (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("bench", config.workload().name().toLowerCase(Locale.ROOT) + lengthsSuffix());
     line.put("shape", config.shape().getFileName().toString().replace(".json", ""));

@@ -13,8 +13,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Collects the values of a configuration record from a YAML file, a command line or Java code, and
- * builds it. The file gives way to everything else but fallbacks. Problems do not stop the collection: {@link
- * #build()} reports all of them at once.
+ * builds it. The file gives way to everything else but fallbacks. Problems do not stop the
+ * collection: {@link #build()} reports all of them at once.
  *
  * @param <C> the record
  */

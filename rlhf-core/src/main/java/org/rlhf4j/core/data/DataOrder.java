@@ -21,8 +21,7 @@ public final class DataOrder {
   }
 
   /** As {@link #order(int, long, int, boolean)}, for what another stream orders. */
-  public static int[] order(
-      int size, long seed, RandomStream stream, int epoch, boolean shuffle) {
+  public static int[] order(int size, long seed, RandomStream stream, int epoch, boolean shuffle) {
     int[] order = new int[size];
     for (int i = 0; i < size; i++) {
       order[i] = i;

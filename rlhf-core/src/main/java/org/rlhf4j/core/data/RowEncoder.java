@@ -143,8 +143,7 @@ public final class RowEncoder {
       if (Arrays.equals(pair.chosen().ids(), pair.rejected().ids())) {
         return new Encoded.Dropped<>(EQUAL_SIDES, length);
       }
-      return new Encoded.Kept<>(
-          pair, length, tooLong, isPrefixMismatch(example, chosen, rejected));
+      return new Encoded.Kept<>(pair, length, tooLong, isPrefixMismatch(example, chosen, rejected));
     } catch (UnusableRow e) {
       return new Encoded.Bad<>(e.getMessage());
     }

@@ -20,8 +20,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
  *     values
  * @param notTaken other settings there that would change a response
  */
-public record ModelGenerationConfig(
-    int[] eosIds, Map<String, Object> keys, List<String> notTaken) {
+public record ModelGenerationConfig(int[] eosIds, Map<String, Object> keys, List<String> notTaken) {
   /** The file's name within a model folder. */
   public static final String FILE_NAME = "generation_config.json";
 

@@ -117,7 +117,10 @@ public final class ScoringRun {
   private record Scored(Fields fields, double seconds) {}
 
   private Scored withReward(
-      Weights.Device device, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
+      Weights.Device device,
+      ModelFolder folder,
+      ModelLoader.Options options,
+      List<TokenRow> sides) {
     try (RewardModel model = ModelLoader.rewardModel(device, folder, options, 0);
         Progress progress = console.progress("score", sides.size(), "rows")) {
       long start = System.nanoTime();
@@ -128,7 +131,10 @@ public final class ScoringRun {
   }
 
   private Scored withLanguageModel(
-      Weights.Device device, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
+      Weights.Device device,
+      ModelFolder folder,
+      ModelLoader.Options options,
+      List<TokenRow> sides) {
     try (CausalLm model = ModelLoader.causalLm(device, folder, options);
         Progress progress = console.progress("score", sides.size(), "rows")) {
       long start = System.nanoTime();

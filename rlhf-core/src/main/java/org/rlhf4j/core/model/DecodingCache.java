@@ -106,8 +106,7 @@ public final class DecodingCache implements AutoCloseable {
     List<Tensor> caches = new ArrayList<>();
     for (int layer = 0; layer < decoder.spec().layers(); layer++) {
       caches.add(
-          kernels.call(
-              scope, type, function, (long) slots(), (long) capacity, promptKeys.get(0)));
+          kernels.call(scope, type, function, (long) slots(), (long) capacity, promptKeys.get(0)));
     }
     return caches;
   }

@@ -228,8 +228,7 @@ public final class ModelInspection {
   private Map<String, String> checkpoint() {
     TrainerState state = TrainerState.read(folder.path());
     Map<String, String> facts = new LinkedHashMap<>();
-    facts.put(
-        "step", Format.count(state.globalStep()) + " of " + Format.count(state.maxSteps()));
+    facts.put("step", Format.count(state.globalStep()) + " of " + Format.count(state.maxSteps()));
     facts.put("epoch", Format.number(state.epoch()));
     if (state.bestMetric() != null) {
       facts.put("best so far", Format.number(state.bestMetric()));
@@ -259,8 +258,7 @@ public final class ModelInspection {
     facts.put(
         "computed",
         "%s, %s, %d threads, seed %d"
-            .formatted(
-                numerics.device(), numerics.dtype(), numerics.threads(), numerics.seed()));
+            .formatted(numerics.device(), numerics.dtype(), numerics.threads(), numerics.seed()));
     for (Provenance.Session session : provenance.sessions()) {
       String end =
           session.finished() == null

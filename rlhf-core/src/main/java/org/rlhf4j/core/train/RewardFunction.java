@@ -33,8 +33,7 @@ public interface RewardFunction {
    * @param promptIds the prompt as the model read it
    * @param ids the response as the model wrote it, with the end-of-sequence token that ended it
    */
-  record Completion(
-      int index, int sample, String prompt, String text, int[] promptIds, int[] ids) {
+  record Completion(int index, int sample, String prompt, String text, int[] promptIds, int[] ids) {
     /** Names the response in messages. */
     public String place() {
       return "prompt " + index + ", response " + sample;

@@ -353,11 +353,7 @@ public final class TrainingRun implements AutoCloseable {
    * @param more further metrics of the row
    */
   public void finishStep(
-      Optimization.Update update,
-      double loss,
-      long stepTokens,
-      double epoch,
-      Map<String, ?> more) {
+      Optimization.Update update, double loss, long stepTokens, double epoch, Map<String, ?> more) {
     boolean logged = nextIsLogged();
     step++;
     lossSum += loss;

@@ -238,4 +238,21 @@ class AtomicFilesTest {
       return false;
     }
   }
+
+  @Test
+  void whetherAFileCanBeWrittenIsFoundOutWithoutTouchingIt() throws IOException {
+    Path file = folder.resolve("deep/er/a.json");
+    AtomicFiles.requireWritable(file);
+    assertEquals(List.of(), SafetensorsWriterTest.names(file.getParent()));
+    AtomicFiles.write(file, bytes("old"));
+    AtomicFiles.requireWritable(file);
+    assertEquals("old", Files.readString(file));
+    assertEquals(List.of("a.json"), SafetensorsWriterTest.names(file.getParent()));
+    for (Path impossible : List.of(file.resolve("below a file"), file.getParent())) {
+      RlhfException error =
+          assertThrows(RlhfException.class, () -> AtomicFiles.requireWritable(impossible));
+      assertEquals(ExitCode.ENVIRONMENT, error.exitCode());
+      assertTrue(error.getMessage().startsWith(impossible + ": cannot be written: "));
+    }
+  }
 }

@@ -428,4 +428,25 @@ class ConfigTest {
       assertTrue(key.help().contains(key.declaration().doc()), key.name());
     }
   }
+
+  @Test
+  void fallbacksStandInForWhatIsGivenNowhere() throws IOException {
+    Path file = yaml("max_length: 5\n");
+    Method config =
+        complete()
+            .file(file)
+            .set("seed", 9)
+            .fallback("max_length", 7, "elsewhere: max_length")
+            .fallback("seed", 8, "elsewhere: seed")
+            .fallback("passes", "4", "elsewhere: passes")
+            .fallback("stop", List.of("a", "b"), "elsewhere: stop")
+            .build();
+    assertEquals(5, config.training().maxLength());
+    assertEquals(9, config.training().seed());
+    assertEquals(4, config.passes());
+    assertEquals(List.of("a", "b"), config.stop());
+    assertEquals(
+        List.of("elsewhere: learning_rate: found -1, allowed: a number >= 0"),
+        problems(complete().fallback("learning_rate", "-1", "elsewhere: learning_rate")));
+  }
 }

@@ -368,4 +368,47 @@ class RowEncoderTest {
   private static Message assistant(String content) {
     return new Message(Message.Role.ASSISTANT, content);
   }
+
+  @Test
+  void pairsAreScoredOnBothSidesEvenIfTheyAreEqual() {
+    RowEncoder encoder = encoder(Template.MODEL, false);
+    Encoded<ScoreRow> found =
+        encoder.encodeForScoring(new Example.Preference(ORIGIN, "ab", "c", "c", 0), true);
+    ScoreRow.Pair pair =
+        assertInstanceOf(ScoreRow.Pair.class, assertInstanceOf(Encoded.Kept.class, found).value());
+    for (TokenRow side : pair.sides()) {
+      assertArrayEquals(new int[] {BOS, 'a', 'b', 'c'}, side.ids());
+      assertArrayEquals(new boolean[] {false, false, false, true}, side.targets());
+    }
+    Example noTarget =
+        new Example.TokensPreference(
+            ORIGIN,
+            new TokenPair(
+                TokenRow.allTargets(new int[] {1, 2}), TokenRow.allTargets(new int[] {1}), 0));
+    assertInstanceOf(Encoded.Bad.class, encoder.encodeForScoring(noTarget, true));
+    assertInstanceOf(Encoded.Kept.class, encoder.encodeForScoring(noTarget, false));
+    Example prompt = new Example.Prompt(ORIGIN, "ab");
+    assertInstanceOf(Encoded.Bad.class, encoder.encodeForScoring(prompt, true));
+    assertInstanceOf(Encoded.Kept.class, encoder.encodeForScoring(prompt, false));
+    Example outside =
+        new Example.TokensPreference(
+            ORIGIN,
+            new TokenPair(
+                TokenRow.allTargets(new int[] {1, 2}), TokenRow.allTargets(new int[] {1, 259}), 0));
+    assertEquals(
+        new Encoded.Bad<ScoreRow>("token id 259 at position 1 is outside the vocabulary of 259"),
+        encoder.encodeForScoring(outside, false));
+  }
+
+  @Test
+  void aPairThatLosesItsTargetsToTheLimitIsDropped() {
+    Example pair = new Example.Preference(ORIGIN, "abc", "d", "e", 0);
+    for (Overlong overlong : List.of(Overlong.TRUNCATE, Overlong.DROP)) {
+      RowEncoder encoder =
+          new RowEncoder(
+              tokenizer, 259, new RowEncoder.Options(Template.MODEL, 4, overlong, false, true));
+      String reason = overlong == Overlong.DROP ? RowEncoder.TOO_LONG : RowEncoder.TARGETS_CUT_OFF;
+      assertEquals(new Encoded.Dropped<ScoreRow>(reason, 5), encoder.encodeForScoring(pair, true));
+    }
+  }
 }

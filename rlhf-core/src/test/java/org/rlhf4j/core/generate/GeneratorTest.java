@@ -146,8 +146,7 @@ class GeneratorTest {
 
       for (int batchSize : new int[] {1, 3, 64}) {
         for (int samples : new int[] {1, 8}) {
-          List<List<Response>> found =
-              generate(model, config, eosIds, prompts, samples, batchSize);
+          List<List<Response>> found = generate(model, config, eosIds, prompts, samples, batchSize);
           for (int p = 0; p < prompts.size(); p++) {
             assertEquals(samples, found.get(p).size());
             for (int k = 0; k < samples; k++) {
@@ -170,8 +169,7 @@ class GeneratorTest {
   @Test
   void seedRoundIndexAndNumberEachGiveAnotherSample() {
     try (CausalLm model = load("tiny", ElementType.FP32);
-        Generator generator =
-            new Generator(model, null, sampling("max_new_tokens", 12), NO_END)) {
+        Generator generator = new Generator(model, null, sampling("max_new_tokens", 12), NO_END)) {
       int[] ids = {1, 2, 3};
       List<PromptRow> prompts = List.of(new PromptRow(0, "", ids), new PromptRow(1, "", ids));
       Set<String> all = new HashSet<>();
@@ -336,8 +334,7 @@ class GeneratorTest {
       for (PromptRow prompt : prompts) {
         for (Response response : found.get(prompt.index())) {
           int[] all =
-              IntStream.concat(
-                      Arrays.stream(prompt.ids()), Arrays.stream(response.tokenIds()))
+              IntStream.concat(Arrays.stream(prompt.ids()), Arrays.stream(response.tokenIds()))
                   .toArray();
           Set<Long> pairs = new HashSet<>();
           for (int t = 1; t < all.length; t++) {
@@ -371,8 +368,7 @@ class GeneratorTest {
       PromptRow full = new PromptRow(5, "", new int[TinyModels.CONTEXT]);
       RlhfException e =
           assertThrows(
-              RlhfException.class,
-              () -> generate(model, config, NO_END, List.of(full), 1, 64));
+              RlhfException.class, () -> generate(model, config, NO_END, List.of(full), 1, 64));
       assertEquals(ExitCode.INPUT, e.exitCode());
       assertTrue(e.getMessage().contains("prompt 5 has 96 tokens"), e.getMessage());
     }
@@ -385,7 +381,8 @@ class GeneratorTest {
       SamplingConfig config = sampling("max_new_tokens", 90, "temperature", 0.8);
       List<PromptRow> prompts = List.of(new PromptRow(0, "", new int[] {9, 8}));
       List<Response> found = generate(model, config, NO_END, prompts, 2, 64).get(0);
-      SlowSampling.Sample expected = new SlowSampling(model, config).sample(prompts.get(0), 1, SEED, 0);
+      SlowSampling.Sample expected =
+          new SlowSampling(model, config).sample(prompts.get(0), 1, SEED, 0);
       assertEquals(90, expected.tokens().length);
       assertArrayEquals(expected.tokens(), found.get(1).tokenIds());
     }
@@ -494,7 +491,12 @@ class GeneratorTest {
               RlhfException.class,
               () ->
                   generate(
-                      model, config, allIds, List.of(new PromptRow(3, "", new int[] {1, 2})), 1, 64));
+                      model,
+                      config,
+                      allIds,
+                      List.of(new PromptRow(3, "", new int[] {1, 2})),
+                      1,
+                      64));
       assertEquals(ExitCode.NON_FINITE, e.exitCode());
       assertTrue(e.getMessage().startsWith("prompt 3: "), e.getMessage());
     }

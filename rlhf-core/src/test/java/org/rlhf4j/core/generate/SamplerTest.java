@@ -131,8 +131,7 @@ class SamplerTest {
               .toFloats();
     }
     int kept = 0;
-    boolean anyOfTheTied =
-        c.of().path("row").asText().equals("ties") && c.option("top_p", 1) < 1;
+    boolean anyOfTheTied = c.of().path("row").asText().equals("ties") && c.option("top_p", 1) < 1;
     for (int id = 0; id < found.length; id++) {
       JsonNode expected = c.of().path("processed").get(id);
       kept += Float.isFinite(found[id]) ? 1 : 0;

@@ -60,12 +60,10 @@ public final class TinyModels {
       float[] values = new float[(int) parameter.elements()];
       boolean norm = parameter.name().contains("norm");
       for (int i = 0; i < values.length; i++) {
-        double draw =
-            CounterRandom.gaussian(seed, RandomStream.USER, tensors.size(), 0, i);
+        double draw = CounterRandom.gaussian(seed, RandomStream.USER, tensors.size(), 0, i);
         values[i] = (float) (norm ? 1 + 0.2 * draw : 0.3 * draw);
       }
-      tensors.add(
-          TensorSource.floats(parameter.name(), StoredType.F32, parameter.shape(), values));
+      tensors.add(TensorSource.floats(parameter.name(), StoredType.F32, parameter.shape(), values));
     }
     SafetensorsWriter.writeModel(folder, tensors);
     return folder;
