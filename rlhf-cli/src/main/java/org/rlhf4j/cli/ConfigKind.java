@@ -5,6 +5,7 @@ import org.rlhf4j.cli.bench.BenchConfig;
 import org.rlhf4j.core.generate.GenerationConfig;
 import org.rlhf4j.core.generate.ScoreConfig;
 import org.rlhf4j.raft.RaftConfig;
+import org.rlhf4j.raft.SelectConfig;
 import org.rlhf4j.reward.RewardConfig;
 import org.rlhf4j.sft.SftConfig;
 
@@ -22,5 +23,6 @@ record ConfigKind(String verb, Class<? extends Record> type) {
           new ConfigKind("raft", RaftConfig.class),
           new ConfigKind("generate", GenerationConfig.class),
           new ConfigKind("score", ScoreConfig.class),
+          new ConfigKind("select", SelectConfig.class),
           new ConfigKind("bench", BenchConfig.class));
 }

@@ -29,6 +29,7 @@ final class Verbs {
               (config, context) -> new RaftTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
+          new SelectVerb(),
           new InspectVerb(),
           new BenchVerb());
 
