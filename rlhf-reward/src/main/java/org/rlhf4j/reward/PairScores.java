@@ -17,8 +17,7 @@ public record PairScores(float[] chosen, float[] rejected) {
 
   /** Takes apart chosen, rejected, chosen, … */
   static PairScores ofAlternating(float[] scores) {
-    PairScores taken =
-        new PairScores(new float[scores.length / 2], new float[scores.length / 2]);
+    PairScores taken = new PairScores(new float[scores.length / 2], new float[scores.length / 2]);
     for (int i = 0; i < taken.pairs(); i++) {
       taken.chosen[i] = scores[2 * i];
       taken.rejected[i] = scores[2 * i + 1];
@@ -53,7 +52,9 @@ public record PairScores(float[] chosen, float[] rejected) {
     return (double) right / pairs();
   }
 
-  /** How many pairs have two equal scores. A model that gives all texts one score has only these. */
+  /**
+   * How many pairs have two equal scores. A model that gives all texts one score has only these.
+   */
   public long ties() {
     long ties = 0;
     for (int i = 0; i < pairs(); i++) {

@@ -24,7 +24,10 @@ public final class PairStep {
    * @param activationCheckpointing trades time for memory: block inputs are kept, not graphs
    */
   public PairStep(
-      RewardModel model, Optimization optimization, PairLoss loss, boolean activationCheckpointing) {
+      RewardModel model,
+      Optimization optimization,
+      PairLoss loss,
+      boolean activationCheckpointing) {
     this.model = model;
     this.optimization = optimization;
     this.loss = loss;
@@ -39,8 +42,7 @@ public final class PairStep {
    * @param tokens computed; those that both sides of a pair begin with count once
    * @param scores of all pairs of the step, before the update
    */
-  public record Outcome(
-      Optimization.Update update, double loss, long tokens, PairScores scores) {}
+  public record Outcome(Optimization.Update update, double loss, long tokens, PairScores scores) {}
 
   /**
    * Sums the gradients of the micro-batches and moves the weights once.

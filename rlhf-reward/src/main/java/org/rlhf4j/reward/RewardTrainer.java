@@ -80,8 +80,7 @@ public final class RewardTrainer {
       String evaluationHash = "";
       int evaluationRead = 0;
       if (!training.evalDatasetPath().isEmpty()) {
-        EncodedDataset<TokenPair> held =
-            load(run, model, training.evalDatasetPath(), padTokenId);
+        EncodedDataset<TokenPair> held = load(run, model, training.evalDatasetPath(), padTokenId);
         evaluationPairs = withMargins(held.rows());
         evaluationHash = held.dataHash();
         evaluationRead = held.report().rowsRead();
@@ -115,8 +114,7 @@ public final class RewardTrainer {
         saver.resume();
         banner.batch("pairs", training, plan).show();
 
-        PairStep step =
-            new PairStep(model, optimization, loss, training.activationCheckpointing());
+        PairStep step = new PairStep(model, optimization, loss, training.activationCheckpointing());
         if (run.step() == 0 && run.evaluates(plan.stepsPerEpoch())) {
           evaluate(run, step, evaluationPairs, saver);
         }
@@ -209,10 +207,7 @@ public final class RewardTrainer {
     saver.stats = RewardStats.of(found.scores().both());
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
-    found
-        .scores()
-        .metrics()
-        .forEach((name, value) -> figures.put(MetricNames.eval(name), value));
+    found.scores().metrics().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
     run.evaluated(figures, found.loss());
   }
 

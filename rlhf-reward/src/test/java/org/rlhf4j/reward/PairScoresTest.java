@@ -58,8 +58,7 @@ class PairScoresTest {
     assertEquals(stats, RewardStats.read(folder));
 
     Files.writeString(folder.resolve(RewardStats.FILE_NAME), "{\"mean\": ");
-    RlhfException failure =
-        assertThrows(RlhfException.class, () -> RewardStats.read(folder));
+    RlhfException failure = assertThrows(RlhfException.class, () -> RewardStats.read(folder));
     assertEquals(ExitCode.INPUT, failure.exitCode());
     assertTrue(failure.getMessage().contains(RewardStats.FILE_NAME), failure.getMessage());
   }

@@ -12,11 +12,7 @@ class RewardLossTest {
 
   private static double loss(double chosen, double rejected, double margin, double coefficient) {
     return RewardLoss.meanOverPairs(coefficient)
-        .of(
-            new float[] {(float) chosen},
-            new float[] {(float) rejected},
-            new double[] {margin},
-            1)
+        .of(new float[] {(float) chosen}, new float[] {(float) rejected}, new double[] {margin}, 1)
         .loss();
   }
 
@@ -48,7 +44,11 @@ class RewardLossTest {
 
   @ParameterizedTest
   @CsvSource({
-    "0.9, -0.3, 0, 0", "0.9, -0.3, 0.5, 0.01", "-2, 3, 0.25, 0.5", "0, 0, 0, 0", "12, -9, 1, 0.1",
+    "0.9, -0.3, 0, 0",
+    "0.9, -0.3, 0.5, 0.01",
+    "-2, 3, 0.25, 0.5",
+    "0, 0, 0, 0",
+    "12, -9, 1, 0.1",
   })
   void derivativesAreDifferences(double c, double r, double margin, double coefficient) {
     double h = 1e-5;

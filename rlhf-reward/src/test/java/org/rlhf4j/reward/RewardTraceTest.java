@@ -76,8 +76,7 @@ class RewardTraceTest {
       double sumChosen = Arrays.stream(chosen).sum();
       double sumRejected = Arrays.stream(rejected).sum();
       near((sumChosen - sumRejected) / chosen.length, found, MetricNames.MARGIN, 5e-5);
-      near(
-          (sumChosen + sumRejected) / (2 * chosen.length), found, MetricNames.MEAN_REWARD, 5e-5);
+      near((sumChosen + sumRejected) / (2 * chosen.length), found, MetricNames.MEAN_REWARD, 5e-5);
       double least =
           Math.min(
               Arrays.stream(chosen).min().getAsDouble(),

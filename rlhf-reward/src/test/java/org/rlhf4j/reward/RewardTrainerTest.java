@@ -125,7 +125,8 @@ class RewardTrainerTest {
     assertEquals(stats, RewardStats.read(output.resolve("checkpoint-18")));
     JsonNode statsFile = JSON.readTree(output.resolve(RewardStats.FILE_NAME).toFile());
     assertEquals(
-        Set.of("mean", "std", "count"), new TreeSet<>(JSON.convertValue(statsFile, Map.class).keySet()));
+        Set.of("mean", "std", "count"),
+        new TreeSet<>(JSON.convertValue(statsFile, Map.class).keySet()));
 
     JsonNode config = JSON.readTree(output.resolve("config.json").toFile());
     assertEquals("LlamaForSequenceClassification", config.at("/architectures/0").asText());
@@ -327,8 +328,7 @@ class RewardTrainerTest {
     SameRuns.assertSame(whole, cut);
     SameRuns.assertSameFile(whole, cut, RewardStats.FILE_NAME);
     for (String name : List.of("optimizer.safetensors", "model.safetensors", "config.json")) {
-      SameRuns.assertSameFile(
-          whole.resolve("checkpoint-8"), cut.resolve("checkpoint-8"), name);
+      SameRuns.assertSameFile(whole.resolve("checkpoint-8"), cut.resolve("checkpoint-8"), name);
     }
     JsonNode config1 = JSON.readTree(whole.resolve("config.json").toFile());
     assertEquals(config1, JSON.readTree(cut.resolve("config.json").toFile()));
@@ -433,8 +433,7 @@ class RewardTrainerTest {
         languageModel.resolve("tokenizer_config.json"),
         "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
     RlhfException failure =
-        assertThrows(
-            RlhfException.class, () -> train(builder("append").set("append_eos", true)));
+        assertThrows(RlhfException.class, () -> train(builder("append").set("append_eos", true)));
     assertEquals(ExitCode.CONFIG, failure.exitCode());
     assertTrue(failure.getMessage().contains("append_eos"), failure.getMessage());
     assertTrue(failure.getMessage().contains("pad_token_id"), failure.getMessage());
@@ -455,16 +454,13 @@ class RewardTrainerTest {
   void aLossThatIsNotFiniteStopsTheRunAndKeepsItsRows() throws IOException {
     PairLoss broken =
         (chosen, rejected, margins, stepPairs) ->
-            new PairLoss.Result(
-                Double.NaN, new float[chosen.length], new float[chosen.length]);
+            new PairLoss.Result(Double.NaN, new float[chosen.length], new float[chosen.length]);
     RlhfException failure =
         assertThrows(
             RlhfException.class,
-            () ->
-                new RewardTrainer(builder("out").build(), RunContext.silent(), broken).train());
+            () -> new RewardTrainer(builder("out").build(), RunContext.silent(), broken).train());
     assertEquals(ExitCode.NON_FINITE, failure.exitCode());
-    List<String> rows =
-        Files.readAllLines(temporary.resolve("out/non-finite-step-1.jsonl"));
+    List<String> rows = Files.readAllLines(temporary.resolve("out/non-finite-step-1.jsonl"));
     assertEquals(8, rows.size());
     assertFalse(Files.exists(temporary.resolve("out/model.safetensors")));
   }
