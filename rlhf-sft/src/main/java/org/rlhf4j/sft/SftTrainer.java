@@ -70,6 +70,10 @@ public final class SftTrainer {
       EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
       Packing.Packed packed = config.effectivePacking().pack(data.rows(), training.maxLength());
       List<PackedRow> rows = packed.rows();
+      RunBanner banner =
+          RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
+              .data("train", data)
+              .packed(packed);
       List<PackedRow> evaluationRows = new ArrayList<>();
       String evaluationHash = "";
       int evaluationRead = 0;
@@ -78,6 +82,7 @@ public final class SftTrainer {
         evaluationRows = Packing.NONE.pack(held.rows(), training.maxLength()).rows();
         evaluationHash = held.dataHash();
         evaluationRead = held.report().rowsRead();
+        banner.data("eval", held);
       }
 
       BatchPlan plan =
@@ -103,11 +108,7 @@ public final class SftTrainer {
                 new TrainingRun.DataUsed(
                     data.dataHash(), evaluationHash, data.report().rowsRead(), evaluationRead),
                 false));
-        RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
-            .data("train", data)
-            .packed(packed)
-            .batch("rows", training, plan)
-            .show();
+        banner.batch("rows", training, plan).show();
 
         LanguageModelStep step =
             new LanguageModelStep(model, optimization, loss, training.activationCheckpointing());

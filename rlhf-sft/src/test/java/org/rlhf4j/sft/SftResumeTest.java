@@ -44,7 +44,8 @@ class SftResumeTest {
     for (int i = 0; i < count; i++) {
       rows.add(
           "{\"prompt\": \"%s\", \"completion\": \"%s\"}"
-              .formatted("count ".repeat(1 + random.nextInt(3)), "a".repeat(1 + random.nextInt(20))));
+              .formatted(
+                  "count ".repeat(1 + random.nextInt(3)), "a".repeat(1 + random.nextInt(20))));
     }
     return rows;
   }
@@ -81,7 +82,10 @@ class SftResumeTest {
 
   @ParameterizedTest
   @CsvSource({
-    "fp32,true,STOPPED", "bf16,true,STOPPED", "fp32,true,CRASHED", "bf16,true,CRASHED",
+    "fp32,true,STOPPED",
+    "bf16,true,STOPPED",
+    "fp32,true,CRASHED",
+    "bf16,true,CRASHED",
     "bf16,false,STOPPED"
   })
   void aResumedRunIsTheUninterruptedOneBitForBit(String dtype, boolean packing, End end)

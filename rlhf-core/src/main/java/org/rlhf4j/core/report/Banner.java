@@ -118,7 +118,7 @@ public record Banner(
         DisplayText.wrap(sample.render(SAMPLE_LINES * columns * 2 / 3), columns).stream()
             .limit(SAMPLE_LINES)
             .toList();
-    add(lines, "sample", "the loss is taken over what stands in ⟦ ⟧");
+    add(lines, "sample", "learned from what stands in ⟦ ⟧, the rest is context");
     text.forEach(line -> add(lines, "", line));
   }
 
