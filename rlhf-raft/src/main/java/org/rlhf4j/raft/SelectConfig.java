@@ -10,7 +10,8 @@ import org.rlhf4j.core.config.Problems;
 
 /**
  * The keys of {@code select}: the best of scored responses as rows for {@code sft}. {@link
- * #discardPattern()} and {@link #scoresPath()} are null where none is set.
+ * #discardPattern()}, {@link #scoresPath()} and {@link #modelNameOrPath()} are null where none is
+ * set.
  */
 public record SelectConfig(
     @Key(
@@ -53,7 +54,14 @@ public record SelectConfig(
     @Key(
             doc = "Rows of texts, or of the tokens as they were sampled.",
             defaultValue = "text")
-        RowFormat outputFormat)
+        RowFormat outputFormat,
+    @Key(
+            doc =
+                "Folder whose tokenizer reads the prompts for output_format tokens, where the rows"
+                    + " have no prompt_token_ids.",
+            defaultValue = Key.NONE,
+            existing = Key.Existing.MODEL_FOLDER)
+        String modelNameOrPath)
     implements Checked {
   /** How responses are selected. */
   RaftSelection.Rule rule() {

@@ -19,8 +19,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.zip.GZIPInputStream;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.Encoded;
+import org.rlhf4j.core.data.Example;
+import org.rlhf4j.core.data.Overlong;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.RowOrigin;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.text.Template;
+import org.rlhf4j.core.text.Tokenizer;
 
 /**
  * Writes the best of scored responses as training rows: {@code generate}, {@code score}, {@code
@@ -104,11 +112,13 @@ public final class SelectionRun {
     RaftSelection.Outcome outcome = RaftSelection.select(candidates, config.rule());
     List<ObjectNode> written = new ArrayList<>();
     double sum = 0;
-    for (int place : outcome.selected()) {
-      ObjectNode row = row(all.get(place), candidates.get(place));
-      if (row != null) {
-        written.add(row);
-        sum += scores[place];
+    try (Tokenizer tokenizer = tokenizer()) {
+      for (int place : outcome.selected()) {
+        ObjectNode row = row(all.get(place), candidates.get(place), tokenizer);
+        if (row != null) {
+          written.add(row);
+          sum += scores[place];
+        }
       }
     }
     if (written.isEmpty()) {
@@ -140,8 +150,14 @@ public final class SelectionRun {
     return summary;
   }
 
+  private Tokenizer tokenizer() {
+    boolean reads =
+        config.outputFormat() == RowFormat.TOKENS && config.modelNameOrPath() != null;
+    return reads ? Tokenizer.load(Path.of(config.modelNameOrPath())) : null;
+  }
+
   /** A training row; null for a response whose text is empty. */
-  private ObjectNode row(Found found, RaftSelection.Candidate candidate) {
+  private ObjectNode row(Found found, RaftSelection.Candidate candidate, Tokenizer tokenizer) {
     Line line = found.line();
     ObjectNode row =
         JSON.createObjectNode()
@@ -149,13 +165,13 @@ public final class SelectionRun {
             .put("sample", found.sample())
             .put("score", candidate.reward());
     if (config.outputFormat() == RowFormat.TOKENS) {
-      JsonNode prompt = line.row().path("prompt_token_ids");
       JsonNode response = found.response().path("token_ids");
       require(
           line,
-          prompt.isArray() && !prompt.isEmpty() && response.isArray() && !response.isEmpty(),
-          "has no prompt_token_ids, or a response without token_ids, for output_format tokens");
-      IterationFiles.putTokens(row, IterationFiles.ids(prompt), IterationFiles.ids(response));
+          response.isArray() && !response.isEmpty(),
+          "has no token_ids in responses[" + found.sample() + "], for output_format tokens");
+      int[] ids = IterationFiles.ids(response);
+      IterationFiles.putTokens(row, promptIds(line, tokenizer), ids);
       return row;
     }
     JsonNode prompt = line.row().path("prompt");
@@ -166,6 +182,30 @@ public final class SelectionRun {
     return candidate.text().isEmpty()
         ? null
         : row.put("prompt", prompt.textValue()).put("completion", candidate.text());
+  }
+
+  /** The prompt's ids as they are given, else as {@code generate} makes them of a prompt's text. */
+  private static int[] promptIds(Line line, Tokenizer tokenizer) {
+    JsonNode ids = line.row().path("prompt_token_ids");
+    if (ids.isArray() && !ids.isEmpty()) {
+      return IterationFiles.ids(ids);
+    }
+    JsonNode prompt = line.row().path("prompt");
+    require(
+        line,
+        tokenizer != null && prompt.isTextual(),
+        "has no prompt_token_ids; model_name_or_path names a folder whose tokenizer reads prompt");
+    RowEncoder encoder =
+        new RowEncoder(
+            tokenizer,
+            tokenizer.vocabularySize(),
+            new RowEncoder.Options(
+                Template.NONE, Integer.MAX_VALUE, Overlong.ERROR, false, true));
+    RowOrigin origin = new RowOrigin(Path.of(line.place()), 0, 0);
+    Encoded<PromptRow> encoded =
+        encoder.encodePrompt(new Example.Prompt(origin, prompt.textValue()));
+    require(line, encoded instanceof Encoded.Kept, "has a prompt without a token");
+    return ((Encoded.Kept<PromptRow>) encoded).value().ids();
   }
 
   private static double[] ownScores(List<Found> all) {

@@ -26,6 +26,7 @@ import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.data.Example;
 import org.rlhf4j.core.data.RowReader;
 import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.testing.TestTokenizers;
 
 class SelectionRunTest {
   @TempDir Path temporary;
@@ -136,6 +137,23 @@ class SelectionRunTest {
   }
 
   @Test
+  void aTokenizerReadsPromptsWithoutIds() throws IOException {
+    Path responses =
+        file(
+            "plain.jsonl",
+            """
+            {"index": 1, "prompt": "é<s>", "responses": [{"text": "a", "token_ids": [97], "score": 1}]}""");
+    run(
+        builder(responses, null)
+            .set("output_format", "tokens")
+            .set("model_name_or_path", TestTokenizers.bytes(temporary.resolve("model")).toString()));
+    // BOS once, and the special token's name in the text as its bytes.
+    assertTrue(
+        Files.readString(output).contains("\"input_ids\":[256,195,169,60,115,62,97]"),
+        Files.readString(output));
+  }
+
+  @Test
   void anEmptyTextIsCounted() throws IOException {
     SelectionRun.Summary summary =
         run(builder(responses(), scores()).set("discard_pattern", "#"));
@@ -200,7 +218,16 @@ class SelectionRunTest {
     Path plain =
         file("plain.jsonl", "{\"index\": 1, \"responses\": [{\"text\": \"a\", \"score\": 1}]}");
     refused(builder(plain, null), "plain.jsonl:1: has no prompt text; output_format tokens");
-    refused(builder(plain, null).set("output_format", "tokens"), "has no prompt_token_ids");
+    refused(
+        builder(plain, null).set("output_format", "tokens"),
+        "plain.jsonl:1: has no token_ids in responses[0]");
+    Path ids =
+        file(
+            "ids.jsonl",
+            "{\"index\": 1, \"responses\": [{\"text\": \"a\", \"token_ids\": [1], \"score\": 1}]}");
+    refused(
+        builder(ids, null).set("output_format", "tokens"),
+        "ids.jsonl:1: has no prompt_token_ids; model_name_or_path names");
     RlhfException both =
         assertThrows(
             RlhfException.class,
