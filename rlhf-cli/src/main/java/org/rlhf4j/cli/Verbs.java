@@ -30,7 +30,8 @@ final class Verbs {
           new GenerateVerb(),
           new ScoreVerb(),
           new InspectVerb(),
-          new BenchVerb());
+          new BenchVerb(),
+          new QuickStartVerb());
 
   private Verbs() {}
 }
