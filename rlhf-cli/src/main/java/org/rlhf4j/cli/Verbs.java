@@ -31,7 +31,8 @@ final class Verbs {
           new ScoreVerb(),
           new SelectVerb(),
           new InspectVerb(),
-          new BenchVerb());
+          new BenchVerb(),
+          new QuickStartVerb());
 
   private Verbs() {}
 }

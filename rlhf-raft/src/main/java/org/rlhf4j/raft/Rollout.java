@@ -2,13 +2,12 @@ package org.rlhf4j.raft;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.generate.Diversity;
 import org.rlhf4j.core.generate.FinishReason;
 import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.report.MetricNames;
@@ -86,7 +85,8 @@ record Rollout(
     figures.put(MetricNames.REWARD_ALL_MEAN, meanReward());
     figures.put(MetricNames.REWARD_BEST_OF_K, bestOfK());
     figures.put(MetricNames.KL_TO_START, Arrays.stream(kls).average().orElseThrow());
-    figures.put(MetricNames.DISTINCT_2, distinct2(all.stream().map(Response::tokenIds).toList()));
+    figures.put(
+        MetricNames.DISTINCT_2, Diversity.distinct2(all.stream().map(Response::tokenIds).toList()));
     figures.put(
         MetricNames.COMPLETIONS_MEAN_LENGTH,
         all.stream().mapToInt(one -> one.tokenIds().length).average().orElseThrow());
@@ -104,22 +104,6 @@ record Rollout(
       from = to;
     }
     return sum / responses.size();
-  }
-
-  /**
-   * Different pairs of neighbouring tokens over all such pairs (Li et al., 2016); 0 where no
-   * response has two tokens.
-   */
-  static double distinct2(List<int[]> responses) {
-    Set<Long> different = new HashSet<>();
-    long all = 0;
-    for (int[] ids : responses) {
-      for (int i = 1; i < ids.length; i++) {
-        different.add((long) ids[i - 1] << Integer.SIZE | ids[i]);
-        all++;
-      }
-    }
-    return all == 0 ? 0 : (double) different.size() / all;
   }
 
   /** The first response to each of the first few prompts, for people. */

@@ -43,9 +43,9 @@ record Request(Hero hero, String adjective, String thing) {
           "ball", "hat", "box", "dog", "cat", "bird", "toy", "car", "doll", "book", "flower", "cake",
           "boat", "kite", "tree", "truck");
 
-  /** The request in words, ready for a story to follow. */
+  /** The request in words; a story follows on the next line. */
   String prompt() {
-    return "Tell me a story about " + hero.name() + " and " + thingWithArticle() + ".";
+    return "Tell me a story about " + hero.name() + " and " + thingWithArticle() + ".\n";
   }
 
   /** {@code a red ball}, {@code an old hat}. */

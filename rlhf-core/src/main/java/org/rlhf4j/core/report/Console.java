@@ -156,6 +156,36 @@ public final class Console {
     cells.forEach(cell -> line(INDENT + row(cell, widths, right)));
   }
 
+  /** Texts side by side, each column as wide as the next and wrapped; a blank line between rows. */
+  public synchronized void sideBySide(
+      String title, List<String> header, List<List<String>> rows) {
+    int each = width / header.size() - INDENT.length();
+    line(Style.BOLD.of(title, colour));
+    line(INDENT + Style.FAINT.of(sideBySide(header, each).get(0), colour));
+    line(INDENT + Style.FAINT.of(sideBySide(header.stream().map(h -> "─".repeat(each)).toList(), each).get(0), colour));
+    for (int i = 0; i < rows.size(); i++) {
+      if (i > 0) {
+        line("");
+      }
+      sideBySide(rows.get(i), each).forEach(text -> line(INDENT + text));
+    }
+  }
+
+  private static List<String> sideBySide(List<String> cells, int each) {
+    List<List<String>> wrapped =
+        cells.stream().map(cell -> DisplayText.wrap(DisplayText.oneLine(cell), each)).toList();
+    int height = wrapped.stream().mapToInt(List::size).max().orElse(0);
+    List<String> lines = new ArrayList<>();
+    for (int i = 0; i < height; i++) {
+      List<String> parts = new ArrayList<>();
+      for (List<String> cell : wrapped) {
+        parts.add(DisplayText.fit(i < cell.size() ? cell.get(i) : "", each));
+      }
+      lines.add(String.join(INDENT, parts).stripTrailing());
+    }
+    return lines;
+  }
+
   /** Names and values in two columns. */
   public synchronized void facts(String title, Map<String, String> facts) {
     int names = facts.keySet().stream().mapToInt(DisplayText::width).max().orElse(0);

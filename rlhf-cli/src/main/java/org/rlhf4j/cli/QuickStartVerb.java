@@ -1,0 +1,40 @@
+package org.rlhf4j.cli;
+
+import org.rlhf4j.cli.quickstart.QuickStart;
+import org.rlhf4j.cli.quickstart.QuickStartConfig;
+import org.rlhf4j.core.ExitCode;
+
+/** {@code quickstart}: a whole alignment run on a toy world. */
+record QuickStartVerb() implements Verb<QuickStartConfig> {
+  private static final String THREADS = "ai.djl.pytorch.num_threads";
+
+  @Override
+  public String name() {
+    return "quickstart";
+  }
+
+  @Override
+  public String summary() {
+    return "SFT, reward model and RAFT on a small story model, in two minutes.";
+  }
+
+  @Override
+  public Class<QuickStartConfig> config() {
+    return QuickStartConfig.class;
+  }
+
+  @Override
+  public boolean stopsOnSignal() {
+    return true;
+  }
+
+  @Override
+  public ExitCode run(QuickStartConfig config, Session session) {
+    if (System.getProperty(THREADS) == null) {
+      // The matrices of 260 thousand parameters are too small to share out.
+      System.setProperty(THREADS, "1");
+    }
+    new QuickStart(config, session.runContext()).run();
+    return session.stop().exitCode();
+  }
+}

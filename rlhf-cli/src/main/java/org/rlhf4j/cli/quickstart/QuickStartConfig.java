@@ -1,0 +1,13 @@
+package org.rlhf4j.cli.quickstart;
+
+import java.nio.file.Path;
+import org.rlhf4j.core.config.Key;
+
+/** The keys of {@code quickstart}. {@link #outputDir()} is null where none is given. */
+public record QuickStartConfig(
+    @Key(
+            doc = "Folder for models, data and results; none: runs/quickstart or the next number.",
+            defaultValue = Key.NONE)
+        Path outputDir,
+    @Key(doc = "Every random choice is a function of it.", defaultValue = "42", atLeast = 0)
+        long seed) {}

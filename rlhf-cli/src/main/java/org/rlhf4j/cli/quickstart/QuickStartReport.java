@@ -1,0 +1,150 @@
+package org.rlhf4j.cli.quickstart;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.report.Format;
+
+/** Shows what a quick start found. */
+final class QuickStartReport {
+  private static final int STORIES_SHOWN = 3;
+  private static final String ABSENT = "–";
+
+  private final Console console;
+  private final Path folder;
+
+  QuickStartReport(Console console, Path folder) {
+    this.console = console;
+    this.folder = folder;
+  }
+
+  /** Stories to the same requests. */
+  record Stories(Evaluation before, Evaluation after) {}
+
+  void show(Results results, Stories stories) {
+    console.line("");
+    stages(results);
+    console.line("");
+    gold(results);
+    console.line("");
+    stories(stories);
+    console.line("");
+    whatNext();
+  }
+
+  private void stages(Results results) {
+    List<List<String>> rows = new ArrayList<>();
+    double total = results.rewardModelSeconds();
+    for (StageResult stage : results.stages()) {
+      if (stage.stage().equals("raft")) {
+        rows.add(rewardModel(results));
+      }
+      StageResult.Figures figures = stage.figures();
+      rows.add(
+          List.of(
+              stage.stage(),
+              fixed(figures.heldOutLoss(), 3),
+              ABSENT,
+              fixed(figures.proxyReward(), 2),
+              fixed(stage.gold().reward(), 2),
+              fixed(figures.winRate(), 2),
+              fixed(figures.kl(), 1),
+              fixed(figures.distinct2(), 3),
+              fixed(figures.meanLength(), 1),
+              fixed(stage.seconds(), 1)));
+      total += stage.seconds();
+    }
+    console.table(
+        "Stories to held-out requests, after each stage (%s in all)"
+            .formatted(Format.duration(total)),
+        List.of(
+            "stage",
+            "loss",
+            "RM accuracy",
+            "proxy",
+            "gold",
+            "win rate",
+            "KL",
+            "distinct-2",
+            "length",
+            "seconds"),
+        rows);
+    console.line(
+        "  loss: held-out examples, nats per token · proxy: the learned reward · gold: the true one,"
+            + " -1 to 4");
+    console.line(
+        "  win rate: against SFT in the true judge's eyes, ties half · KL: from SFT, nats per story");
+  }
+
+  private static List<String> rewardModel(Results results) {
+    List<String> row = new ArrayList<>(List.of("reward", ABSENT));
+    row.add(fixed(results.rewardModelAccuracy(), 3));
+    while (row.size() < 9) {
+      row.add(ABSENT);
+    }
+    row.add(fixed(results.rewardModelSeconds(), 1));
+    return row;
+  }
+
+  private void gold(Results results) {
+    List<List<String>> rows = new ArrayList<>();
+    for (StageResult stage : results.stages()) {
+      StageResult.Gold gold = stage.gold();
+      rows.add(
+          List.of(
+              stage.stage(),
+              fixed(gold.asked(), 2),
+              fixed(gold.cheerful(), 2),
+              fixed(gold.fresh(), 2),
+              fixed(gold.ended(), 2)));
+    }
+    console.table(
+        "What the gold reward is made of, each at most 1",
+        List.of("stage", "names what was asked for", "cheerful", "no repetition", "ends properly"),
+        rows);
+  }
+
+  private void stories(Stories stories) {
+    List<List<String>> rows = new ArrayList<>();
+    for (int i = 0; i < STORIES_SHOWN; i++) {
+      Request request = stories.before().request(i);
+      rows.add(
+          List.of(
+              request.prompt().strip(),
+              told(request, stories.before().story(i)),
+              told(request, stories.after().story(i))));
+    }
+    console.sideBySide(
+        "The first stories to the first held-out requests, with their gold rewards",
+        List.of("request", "before (SFT)", "after (RAFT)"),
+        rows);
+  }
+
+  private static String told(Request request, String story) {
+    return "(%s) %s".formatted(fixed(GoldJudge.gold(request, story), 2), story.strip());
+  }
+
+  private void whatNext() {
+    console.line("Results    " + folder.resolve(Results.FILE));
+    console.line(
+        "Curves     " + folder.resolve("{sft,reward,raft}").resolve("curves.png"));
+    console.line(
+        "Commands   "
+            + folder.resolve(StageCommands.FILE)
+            + " repeats each training from the data beside it");
+    console.line("What to try next");
+    console.line("  another seed              ./rlhf quickstart --seed 7");
+    console.line(
+        "  over-optimise             the raft command with --num_raft_iterations 20: watch proxy rise"
+            + " and stories repeat");
+    console.line(
+        "  your own data             ./rlhf sft --help: the same three commands, with your model and"
+            + " files");
+  }
+
+  private static String fixed(double value, int digits) {
+    return String.format(Locale.ROOT, "%." + digits + "f", value);
+  }
+}

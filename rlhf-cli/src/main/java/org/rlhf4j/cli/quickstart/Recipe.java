@@ -1,0 +1,39 @@
+package org.rlhf4j.cli.quickstart;
+
+/**
+ * How much of everything the quick start does.
+ *
+ * @param demonstrations rows that supervised fine-tuning learns from
+ * @param pairRequests requests whose stories are compared for the reward model
+ * @param storiesPerRequest stories to each of these, an even number: the 1st is compared with the
+ *     2nd, the 3rd with the 4th, …
+ * @param raft iterations and their sizes
+ * @param heldOut rows of each held-out set
+ * @param evaluationSamples stories to each held-out request, at every stage
+ * @param rates of learning
+ */
+record Recipe(
+    int demonstrations,
+    int pairRequests,
+    int storiesPerRequest,
+    Raft raft,
+    int heldOut,
+    int evaluationSamples,
+    Rates rates) {
+  /**
+   * Sizes of RAFT.
+   *
+   * @param iterations rounds of sampling and training
+   * @param prompts of an iteration
+   */
+  record Raft(int iterations, int prompts) {}
+
+  /** Peak learning rates of the three trainings, and passes over the data of the first two. */
+  record Rates(double sft, double reward, double raft, double sftEpochs, double rewardEpochs) {}
+
+  /** About two minutes on two cores. */
+  static Recipe standard() {
+    return new Recipe(
+        1200, 1000, 2, new Raft(5, 64), 80, 4, new Rates(2e-3, 2e-3, 3e-4, 2, 2));
+  }
+}

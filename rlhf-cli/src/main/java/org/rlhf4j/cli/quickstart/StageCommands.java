@@ -1,0 +1,103 @@
+package org.rlhf4j.cli.quickstart;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
+
+/**
+ * The three trainings of a quick start.
+ *
+ * @param folder of the quick start
+ * @param sft supervised fine-tuning of the pretrained model
+ * @param reward a reward model on top of the SFT model
+ * @param raft RAFT from the SFT model
+ */
+record StageCommands(Path folder, StageCommand sft, StageCommand reward, StageCommand raft) {
+  static final String FILE = "commands.sh";
+
+  /** Rows or pairs of a step. */
+  static final int BATCH_SIZE = 16;
+
+  static final int EPOCHS_PER_ITERATION = 2;
+
+  /** Longest request with its story, in tokens. */
+  private static final int LONGEST_ROW = 200;
+
+  static StageCommands of(Path folder, Recipe recipe, long seed) {
+    Map<String, Object> sft = new LinkedHashMap<>();
+    sft.put("model_name_or_path", folder.resolve("base"));
+    sft.put("dataset_path", folder.resolve("sft.jsonl"));
+    sft.put("eval_dataset_path", folder.resolve("sft-eval.jsonl"));
+    sft.put("learning_rate", recipe.rates().sft());
+    sft.put("num_train_epochs", recipe.rates().sftEpochs());
+    sft.put("eval_steps", 50);
+    Map<String, Object> reward = new LinkedHashMap<>();
+    reward.put("model_name_or_path", folder.resolve("sft"));
+    reward.put("dataset_path", folder.resolve("pairs.jsonl"));
+    reward.put("eval_dataset_path", folder.resolve("pairs-eval.jsonl"));
+    reward.put("learning_rate", recipe.rates().reward());
+    reward.put("num_train_epochs", recipe.rates().rewardEpochs());
+    reward.put("center_rewards_coefficient", 0.01);
+    reward.put("eval_steps", 50);
+    Map<String, Object> raft = new LinkedHashMap<>();
+    raft.put("model_name_or_path", folder.resolve("sft"));
+    raft.put("reward_model_name_or_path", folder.resolve("reward"));
+    raft.put("dataset_path", folder.resolve("prompts.jsonl"));
+    raft.put("learning_rate", recipe.rates().raft());
+    raft.put("num_raft_iterations", recipe.raft().iterations());
+    raft.put("prompts_per_iteration", recipe.raft().prompts());
+    raft.put("samples_per_prompt", 8);
+    raft.put("epochs_per_iteration", EPOCHS_PER_ITERATION);
+    raft.put("temperature", 1);
+    raft.put("max_new_tokens", ToyData.LONGEST);
+    raft.put("generation_batch_size", Storyteller.BATCH_SIZE);
+    return new StageCommands(
+        folder,
+        command("sft", sft, seed),
+        command("reward", reward, seed),
+        command("raft", raft, seed));
+  }
+
+  private static StageCommand command(String verb, Map<String, Object> keys, long seed) {
+    keys.put("max_length", LONGEST_ROW);
+    keys.put("per_device_train_batch_size", BATCH_SIZE);
+    keys.put("logging_steps", 5);
+    keys.put("save_strategy", "no");
+    keys.put("seed", seed);
+    keys.put("dtype", "fp32");
+    keys.put("device", "cpu");
+    return new StageCommand(verb, keys);
+  }
+
+  /**
+   * Leaves the script that repeats the trainings.
+   *
+   * @param threads that the numbers were computed with; sums depend on it in their last bits
+   */
+  void write(int threads) {
+    String script =
+        """
+        #!/usr/bin/env bash
+        # Repeats the trainings of this quick start from the data beside this file, to the same bits.
+        # Each stands on its own. Run it from the folder that holds ./rlhf, or name that: RLHF=…/rlhf
+        set -euo pipefail
+        here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+        rlhf=${RLHF:-./rlhf}
+
+        """
+            + String.join(
+                "\n",
+                List.of(
+                    sft.shell(folder, threads),
+                    reward.shell(folder, threads),
+                    raft.shell(folder, threads)));
+    Path file = folder.resolve(FILE);
+    AtomicFiles.write(file, script.getBytes(StandardCharsets.UTF_8));
+    if (!file.toFile().setExecutable(true)) {
+      throw new IllegalStateException(file + " was just written and can be made executable");
+    }
+  }
+}
