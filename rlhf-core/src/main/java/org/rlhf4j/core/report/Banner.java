@@ -34,6 +34,8 @@ public record Banner(
   /** The most lines a banner takes. */
   public static final int MAX_LINES = 25;
 
+  private static final String SAMPLE_CAPTION =
+      "learned from what stands in ⟦ ⟧, the rest is context";
   private static final int LABEL_COLUMNS = 12;
   private static final int SAMPLE_LINES = 5;
   private static final int DATA_SETS_SHOWN = 3;
@@ -118,7 +120,7 @@ public record Banner(
         DisplayText.wrap(sample.render(SAMPLE_LINES * columns * 2 / 3), columns).stream()
             .limit(SAMPLE_LINES)
             .toList();
-    add(lines, "sample", "learned from what stands in ⟦ ⟧, the rest is context");
+    add(lines, "sample", DisplayText.cut(SAMPLE_CAPTION, columns));
     text.forEach(line -> add(lines, "", line));
   }
 

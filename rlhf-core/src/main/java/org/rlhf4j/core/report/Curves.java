@@ -11,18 +11,22 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.DoubleStream;
 import javax.imageio.ImageIO;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.style.AxesChartStyler;
 import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.XYStyler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /** {@code curves.csv} and {@code curves.png} of a run, made from the rows of {@link MetricsLog}. */
 public final class Curves {
@@ -32,9 +36,12 @@ public final class Curves {
   /** The picture's file name within {@code output_dir}. */
   public static final String PNG_FILE_NAME = "curves.png";
 
+  private static final String LEARNING_RATE = "Learning rate";
   private static final int WIDTH = 1200;
   private static final int TITLE_HEIGHT = 48;
   private static final int PANEL_HEIGHT = 330;
+  private static final double SHORTEST_AXIS = 1e-3;
+  private static final int LABEL_SPACING = 60;
   private static final int POINTS_WITH_MARKERS = 30;
   private static final int POINTS_TO_SMOOTH = 10;
 
@@ -57,8 +64,7 @@ public final class Curves {
    */
   public static void write(
       Path outputDir, String title, List<Map<String, Object>> rows, Console console) {
-    ReportFiles.replace(
-        outputDir.resolve(CSV_FILE_NAME), csv(rows).getBytes(StandardCharsets.UTF_8));
+    AtomicFiles.write(outputDir.resolve(CSV_FILE_NAME), csv(rows).getBytes(StandardCharsets.UTF_8));
     List<Panel> panels = panels(rows);
     if (panels.isEmpty()) {
       return;
@@ -73,7 +79,7 @@ public final class Curves {
       console.line(PNG_FILE_NAME + " skipped: this Java finds no fonts (" + e.getMessage() + ")");
       return;
     }
-    ReportFiles.replace(outputDir.resolve(PNG_FILE_NAME), picture);
+    AtomicFiles.write(outputDir.resolve(PNG_FILE_NAME), picture);
   }
 
   /** All fields of all rows, one line per row; what a row does not have stays empty. */
@@ -97,7 +103,11 @@ public final class Curves {
   }
 
   /** One set of axes. */
-  private record Panel(String title, String xAxis, List<Line> lines) {}
+  private record Panel(String title, String xAxis, List<Line> lines) {
+    DoubleStream x() {
+      return lines.stream().flatMapToDouble(line -> Arrays.stream(line.x));
+    }
+  }
 
   private record Line(String name, Color colour, double[] x, double[] y) {
     boolean isEmpty() {
@@ -128,12 +138,12 @@ public final class Curves {
         overSteps(rows, MetricNames.MAX_REWARD, "max", GREEN));
     addPanel(
         panels,
-        "Reward",
+        "Mean reward",
         "step",
-        overSteps(rows, MetricNames.REWARD_ALL_MEAN, "mean of all", BLUE),
-        overSteps(rows, MetricNames.REWARD_SELECTED_MEAN, "mean of selected", VERMILION),
+        overSteps(rows, MetricNames.REWARD_ALL_MEAN, "all", BLUE),
+        overSteps(rows, MetricNames.REWARD_SELECTED_MEAN, "selected", VERMILION),
         overSteps(rows, MetricNames.REWARD_BEST_OF_K, "best of K", GREEN),
-        overSteps(rows, MetricNames.eval(MetricNames.REWARD_ALL_MEAN), "held-out mean", INK));
+        overSteps(rows, MetricNames.eval(MetricNames.REWARD_ALL_MEAN), "held out", INK));
     addSingle(panels, rows, "KL to the start model (nats per response)", MetricNames.KL_TO_START);
     addPanel(
         panels,
@@ -142,7 +152,7 @@ public final class Curves {
         line(rows, MetricNames.KL_TO_START, MetricNames.REWARD_ALL_MEAN, "mean of all", BLUE));
     addSingle(panels, rows, "Mean response length (tokens)", MetricNames.COMPLETIONS_MEAN_LENGTH);
     addSingle(panels, rows, "Distinct 2-grams", MetricNames.DISTINCT_2);
-    addSingle(panels, rows, "Learning rate", MetricNames.LEARNING_RATE);
+    addSingle(panels, rows, LEARNING_RATE, MetricNames.LEARNING_RATE);
     addSingle(panels, rows, "Gradient norm before clipping", MetricNames.GRAD_NORM);
     return panels;
   }
@@ -259,12 +269,22 @@ public final class Curves {
     styler.setPlotGridLinesStroke(new BasicStroke(1));
     styler.setPlotGridVerticalLinesVisible(false);
     styler.setYAxisTickLabelsFormattingFunction(Format::number);
-    styler.setXAxisTickLabelsFormattingFunction(Format::number);
+    styler.setXAxisDecimalPattern("#,##0.##");
+    styler.setYAxisLabelAlignment(AxesChartStyler.TextAlignment.Right);
     styler.setLegendVisible(panel.lines.size() > 1);
     styler.setLegendPosition(Styler.LegendPosition.OutsideS);
     styler.setLegendLayout(Styler.LegendLayout.Horizontal);
-    styler.setLegendBorderColor(Color.WHITE).setLegendPadding(4);
+    styler.setLegendBorderColor(Color.WHITE).setLegendPadding(10);
     styler.setMarkerSize(5);
+    double first = Math.min(0, panel.x().min().orElse(0));
+    double last = Math.max(first + SHORTEST_AXIS, panel.x().max().orElse(0));
+    // Equally spaced values that fill the axis would each get a label.
+    styler.setXAxisMin(first).setXAxisMax(last + 0.01 * (last - first));
+    styler.setXAxisTickMarkSpacingHint(LABEL_SPACING);
+    // The rate's height over zero says where in the schedule a step lies.
+    if (panel.title.equals(LEARNING_RATE)) {
+      styler.setYAxisMin(0.0);
+    }
     for (Line line : panel.lines) {
       XYSeries series = chart.addSeries(line.name, line.x, line.y);
       series.setLineColor(line.colour);

@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /**
  * {@code metrics.jsonl}: one JSON object per line, in the order in which things happened. Every row
@@ -40,7 +41,7 @@ public final class MetricsLog implements AutoCloseable {
 
   /** Starts a new file; one that exists is replaced. */
   public static MetricsLog create(Path file) {
-    ReportFiles.replace(file, new byte[0]);
+    AtomicFiles.write(file, new byte[0]);
     return open(file, new ArrayList<>());
   }
 
@@ -69,7 +70,7 @@ public final class MetricsLog implements AutoCloseable {
         rows.add(line.row);
       }
     }
-    ReportFiles.replace(file, kept.toString().getBytes(StandardCharsets.UTF_8));
+    AtomicFiles.write(file, kept.toString().getBytes(StandardCharsets.UTF_8));
     return open(file, rows);
   }
 

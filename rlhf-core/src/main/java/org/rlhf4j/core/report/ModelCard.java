@@ -1,13 +1,12 @@
 package org.rlhf4j.core.report;
 
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /**
  * {@code README.md} of a saved model: how it was made and how to load it. States only what it is
@@ -36,7 +35,6 @@ public record ModelCard(
   /** The file's name within {@code output_dir}. */
   public static final String FILE_NAME = "README.md";
 
-  private static final Pattern HUB_NAME = Pattern.compile("[\\w-][\\w.-]*/[\\w.-]+");
   private static final List<String> DATA_HEADER = List.of("use", "file", "rows", "SHA-256");
 
   /** The card's Markdown. */
@@ -54,27 +52,25 @@ public record ModelCard(
 
   /** Writes {@code README.md} into the folder. */
   public void write(Path outputDir) {
-    ReportFiles.replace(outputDir.resolve(FILE_NAME), render().getBytes(StandardCharsets.UTF_8));
+    AtomicFiles.write(outputDir.resolve(FILE_NAME), render().getBytes(StandardCharsets.UTF_8));
   }
 
-  /** The metadata that the Hugging Face Hub reads. */
+  /**
+   * The metadata that the Hugging Face Hub reads. The start model is a folder here, not a model of
+   * the Hub, so {@code base_model} is left to who publishes.
+   */
   private String frontMatter() {
     String task = sequenceClassification ? "text-classification" : "text-generation";
-    // A folder on somebody's disk is no model of the hub.
-    String base =
-        HUB_NAME.matcher(baseModel).matches() && !Files.exists(Path.of(baseModel))
-            ? "base_model: " + baseModel + "\n"
-            : "";
     return """
         ---
         library_name: transformers
         pipeline_tag: %s
-        %stags:
+        tags:
         - rlhf4j
         - %s
         ---
         """
-        .formatted(task, base, method);
+        .formatted(task, method);
   }
 
   private String whatItIs() {

@@ -51,8 +51,10 @@ public final class Progress implements AutoCloseable {
       double elapsed = elapsed();
       double expected = elapsed * (total - resumedAt) / Math.max(1, done - resumedAt);
       double pause = console.isTerminal() ? REDRAW_S : PLAIN_LINE_S;
-      boolean soonEnough = elapsed < SHORTEST_SHOWN_S / 4 && !shown;
-      if (expected < SHORTEST_SHOWN_S || soonEnough || elapsed - lastShown < pause) {
+      boolean tooEarly = elapsed < SHORTEST_SHOWN_S / 4 && !shown;
+      boolean worthShowing = expected >= SHORTEST_SHOWN_S && !tooEarly;
+      // The line of close() follows at once on the last unit.
+      if (!worthShowing || elapsed - lastShown < pause || done == total) {
         return;
       }
       shown = true;

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /**
  * {@code provenance.json}: what a later reader needs to repeat the run. Java version, operating
@@ -108,7 +109,7 @@ public record Provenance(
     keys.put("start_model", startModel);
     keys.put("numerics", numerics);
     keys.put("sessions", sessions);
-    ReportFiles.replace(outputDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
+    AtomicFiles.write(outputDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
   }
 
   /** Reads the file of a folder, as {@code inspect} and a resumed run do. */

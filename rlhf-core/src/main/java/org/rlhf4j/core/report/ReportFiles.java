@@ -22,8 +22,6 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import org.rlhf4j.core.RlhfException;
 
@@ -73,27 +71,6 @@ final class ReportFiles {
       throw RlhfException.input(file + " is not valid: " + e.getOriginalMessage(), e);
     } catch (IOException e) {
       throw RlhfException.input("cannot read " + file + ": " + reason(e), e);
-    }
-  }
-
-  /** Writes all of the file or leaves the old one: temporary name, fsync, rename. */
-  static void replace(Path file, byte[] content) {
-    Path temporary = file.resolveSibling("." + file.getFileName() + ".tmp");
-    try {
-      Files.createDirectories(file.toAbsolutePath().getParent());
-      try (FileChannel channel =
-          FileChannel.open(
-              temporary,
-              StandardOpenOption.CREATE,
-              StandardOpenOption.TRUNCATE_EXISTING,
-              StandardOpenOption.WRITE)) {
-        writeFully(channel, content);
-        channel.force(true);
-      }
-      Files.move(
-          temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    } catch (IOException e) {
-      throw cannotWrite(file, e);
     }
   }
 

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /** {@code samples/step-N.jsonl}: what the model answered after step N, one object per line. */
 public final class SampleLog {
@@ -23,7 +24,7 @@ public final class SampleLog {
         throw new IllegalArgumentException("not writable as JSON: " + sample, e);
       }
     }
-    ReportFiles.replace(file, lines.toString().getBytes(StandardCharsets.UTF_8));
+    AtomicFiles.write(file, lines.toString().getBytes(StandardCharsets.UTF_8));
     return file;
   }
 }

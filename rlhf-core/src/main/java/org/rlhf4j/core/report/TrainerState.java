@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /**
  * {@code trainer_state.json} of a checkpoint, with the keys of Hugging Face's {@code TrainerState}
@@ -59,7 +60,7 @@ public record TrainerState(
     keys.put("train_batch_size", trainBatchSize);
     keys.put("trial_name", null);
     keys.put("trial_params", null);
-    ReportFiles.replace(checkpointDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
+    AtomicFiles.write(checkpointDir.resolve(FILE_NAME), ReportFiles.prettyJson(keys));
   }
 
   /** Reads the file of a checkpoint folder. */
