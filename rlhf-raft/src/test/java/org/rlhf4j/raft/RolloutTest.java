@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.rlhf4j.core.generate.Diversity;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.FinishReason;
@@ -45,7 +46,7 @@ class RolloutTest {
     expected.forEach(
         (name, value) ->
             assertEquals((double) (Double) value, (Double) figures.get(name), 1e-15, name));
-    assertEquals(0, Rollout.distinct2(List.of(new int[] {1}, new int[] {2})));
+    assertEquals(0, Diversity.distinct2(List.of(new int[] {1}, new int[] {2})));
   }
 
   @Test
