@@ -235,7 +235,8 @@ public final class RowEncoder {
       if (length > options.maxLength()) {
         if (options.overlong() == Overlong.ERROR) {
           throw RlhfException.input(
-              "%s: the prompt has %d tokens, at most %d are allowed (max_length, or what the model's context leaves for it)"
+              ("%s: the prompt has %d tokens, at most %d are allowed (max_length, or what the model's"
+                      + " context leaves for it)")
                   .formatted(example.origin(), length, options.maxLength()));
         }
         return new Encoded.Dropped<>(TOO_LONG, length);

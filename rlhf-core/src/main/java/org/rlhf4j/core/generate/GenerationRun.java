@@ -94,15 +94,8 @@ public final class GenerationRun {
   private List<List<Response>> generate(Generator generator, List<PromptRow> prompts) {
     Generator.Plan plan =
         new Generator.Plan(config.numReturnSequences(), config.batchSize(), config.seed(), 0);
-    int[] before = {0};
     try (Progress progress = console.progress("generate", prompts.size(), "prompts")) {
-      return generator.generate(
-          prompts,
-          plan,
-          done -> {
-            progress.advance(done - before[0]);
-            before[0] = done;
-          });
+      return generator.generate(prompts, plan, progress::advance);
     }
   }
 
@@ -146,7 +139,8 @@ public final class GenerationRun {
         summary.finished().entrySet().stream()
             .map(entry -> entry.getKey().label() + " " + Format.count(entry.getValue()))
             .collect(Collectors.joining(", "));
-    return "generate: %s prompts, %s responses, %s tokens in %s (%s tokens/s, %s); mean length %s; %s → %s"
+    return ("generate: %s prompts, %s responses, %s tokens in %s (%s tokens/s, %s); "
+            + "mean length %s; %s → %s")
         .formatted(
             Format.count(summary.prompts()),
             Format.count(summary.responses()),

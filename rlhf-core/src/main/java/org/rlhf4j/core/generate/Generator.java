@@ -73,7 +73,7 @@ public final class Generator implements AutoCloseable {
   /**
    * Responses to prompts.
    *
-   * @param finished told after each batch how many prompts are done
+   * @param finished told after each batch how many prompts it had
    * @return for each prompt, in the order given, its responses
    * @throws org.rlhf4j.core.RlhfException if a prompt leaves no room in the model's context
    */
@@ -97,7 +97,7 @@ public final class Generator implements AutoCloseable {
       for (int i = from; i < to; i++) {
         responses.set(byLength[i], found.get(i - from));
       }
-      finished.accept(to);
+      finished.accept(to - from);
     }
     return responses;
   }
