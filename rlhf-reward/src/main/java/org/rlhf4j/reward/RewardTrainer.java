@@ -73,6 +73,7 @@ public final class RewardTrainer {
       int padTokenId = padTokenId(run);
       EncodedDataset<TokenPair> data = load(run, model, training.datasetPath(), padTokenId);
       List<TokenPair> pairs = withMargins(data.rows());
+        run.reportData(data.report());
       RunBanner banner =
           RunBanner.of(run, "Reward model", model.weights(), model.decoder().spec())
               .data("train", data);
@@ -142,6 +143,8 @@ public final class RewardTrainer {
             run.saveIfDue(epoch, plan.stepsPerEpoch());
           }
         }
+        // A request may come between the last look for it and the end of the loop.
+        run.saveIfDue(plan.epochAfter(run.step()), plan.stepsPerEpoch());
         if (!run.stopRequested()) {
           run.finish();
         }
@@ -158,7 +161,7 @@ public final class RewardTrainer {
 
   private EncodedDataset<TokenPair> load(
       TrainingRun run, RewardModel model, List<Path> paths, int padTokenId) {
-    RowEncoder encoder = run.encoder(model.decoder().spec(), true);
+    RowEncoder encoder = run.encoder(model.decoder().spec());
     EncodedDataset<TokenPair> data =
         EncodedDataset.loadPairs(paths, encoder, training.maxBadRows());
     for (int i = 0; i < data.size(); i++) {

@@ -68,8 +68,11 @@ public final class SftTrainer {
     try (TrainingRun run = TrainingRun.open("sft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable())) {
       EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
-      Packing.Packed packed = config.effectivePacking().pack(data.rows(), training.maxLength());
+      Packing.Packed packed = config
+              .effectivePacking()
+              .pack(data.rows(), run.longestRow(model.decoder().spec()));
       List<PackedRow> rows = packed.rows();
+        run.reportData(data.report());
       RunBanner banner =
           RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
               .data("train", data)
@@ -79,7 +82,7 @@ public final class SftTrainer {
       int evaluationRead = 0;
       if (!training.evalDatasetPath().isEmpty()) {
         EncodedDataset<TokenRow> held = load(run, model, training.evalDatasetPath());
-        evaluationRows = Packing.NONE.pack(held.rows(), training.maxLength()).rows();
+        evaluationRows = Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
         evaluationHash = held.dataHash();
         evaluationRead = held.report().rowsRead();
         banner.data("eval", held);
@@ -136,6 +139,8 @@ public final class SftTrainer {
             run.saveIfDue(epoch, plan.stepsPerEpoch());
           }
         }
+        // A request may come between the last look for it and the end of the loop.
+        run.saveIfDue(plan.epochAfter(run.step()), plan.stepsPerEpoch());
         if (!run.stopRequested()) {
           run.finish();
         }
@@ -145,7 +150,7 @@ public final class SftTrainer {
   }
 
   private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
-    RowEncoder encoder = run.encoder(model.decoder().spec(), true);
+    RowEncoder encoder = run.encoder(model.decoder().spec());
     return EncodedDataset.loadRows(paths, encoder, training.maxBadRows());
   }
 

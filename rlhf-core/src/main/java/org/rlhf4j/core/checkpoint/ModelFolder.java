@@ -2,6 +2,7 @@ package org.rlhf4j.core.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,12 +45,29 @@ public final class ModelFolder {
 
   private final Path path;
   private final ObjectNode config;
+  private final Map<String, byte[]> carried;
   private final Map<String, SafetensorsFile> files;
 
   private ModelFolder(Path path, ObjectNode config, Map<String, SafetensorsFile> files) {
     this.path = path;
     this.config = config;
     this.files = files;
+    this.carried = carried(path);
+  }
+
+  private static Map<String, byte[]> carried(Path folder) {
+    Map<String, byte[]> contents = new LinkedHashMap<>();
+    for (String name : CARRIED_FILES) {
+      Path file = folder.resolve(name);
+      if (Files.isRegularFile(file)) {
+        try {
+          contents.put(name, Files.readAllBytes(file));
+        } catch (IOException e) {
+          throw StorageErrors.unreadable(file, e);
+        }
+      }
+    }
+    return contents;
   }
 
   /**
@@ -116,10 +134,13 @@ public final class ModelFolder {
   /**
    * The files that belong to the model beside configuration and weights, so that a model trained
    * from this folder needs a copy: the tokenizer's, the chat template and {@code
-   * generation_config.json}.
+   * generation_config.json}. They were read when the folder was opened: a run that continues from a
+   * checkpoint still has them when that checkpoint is long deleted.
+   *
+   * @return content by file name
    */
-  public List<Path> carriedFiles() {
-    return CARRIED_FILES.stream().map(path::resolve).filter(Files::isRegularFile).toList();
+  public Map<String, byte[]> carriedFiles() {
+    return Collections.unmodifiableMap(carried);
   }
 
   /** Names of all tensors of all weight files. */

@@ -46,9 +46,9 @@ public final class ModelWriter {
 
   private static void write(
       Path target, ModelFolder start, ObjectNode config, Weights weights, StoredType type) {
-    for (Path file : start.carriedFiles()) {
-      AtomicFiles.copy(file, target.resolve(file.getFileName().toString()));
-    }
+    start
+        .carriedFiles()
+        .forEach((name, content) -> AtomicFiles.write(target.resolve(name), content));
     AtomicFiles.write(target.resolve("config.json"), ConfigJson.toBytes(config));
     SafetensorsWriter.writeModel(target, weights.sources(type));
   }

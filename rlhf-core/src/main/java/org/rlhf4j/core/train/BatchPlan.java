@@ -2,6 +2,7 @@ package org.rlhf4j.core.train;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.DataOrder;
 
 /**
@@ -26,6 +27,9 @@ public record BatchPlan(int rows, int batchSize, int accumulation, long totalSte
    * @param maxSteps -1 for none
    */
   public static BatchPlan of(int rows, Size size, double epochs, long maxSteps, Order order) {
+    if (rows == 0) {
+      throw RlhfException.input("no row with a target is left to train on");
+    }
     BatchPlan one = new BatchPlan(rows, size.batchSize, size.accumulation, 0, order);
     long total = maxSteps > 0 ? maxSteps : (long) Math.ceil(epochs * one.stepsPerEpoch());
     return new BatchPlan(rows, size.batchSize, size.accumulation, total, order);
@@ -36,7 +40,7 @@ public record BatchPlan(int rows, int batchSize, int accumulation, long totalSte
 
   /** Optimizer steps of one pass over the rows. */
   public long stepsPerEpoch() {
-    int perStep = batchSize * accumulation;
+    long perStep = (long) batchSize * accumulation;
     return (rows + perStep - 1) / perStep;
   }
 
@@ -55,8 +59,8 @@ public record BatchPlan(int rows, int batchSize, int accumulation, long totalSte
   public List<int[]> microBatches(long step) {
     int epoch = (int) (step / stepsPerEpoch());
     int[] visited = DataOrder.order(rows, order.seed(), epoch, order.shuffle());
-    int from = (int) (step % stepsPerEpoch()) * batchSize * accumulation;
-    int end = Math.min(rows, from + batchSize * accumulation);
+    int from = Math.toIntExact(step % stepsPerEpoch() * batchSize * accumulation);
+    int end = (int) Math.min(rows, from + (long) batchSize * accumulation);
     List<int[]> batches = new ArrayList<>();
     for (int start = from; start < end; start += batchSize) {
       int[] batch = new int[Math.min(batchSize, end - start)];

@@ -85,15 +85,16 @@ public final class RunBanner {
 
   /** Adds what packing did, where it did anything. */
   public RunBanner packed(Packing.Packed packed) {
-    if (packed.droppedTokens() > 0 || packed.truncatedDocuments() > 0) {
+    long lostTargets = packed.documentTargets() - packed.rowTargets();
+    if (packed.droppedTokens() > 0 || packed.truncatedDocuments() > 0 || lostTargets > 0) {
       notes.put(
           "packing",
-          "%,d rows; %,d documents cut, %,d tokens and %,d rows left out"
+          "%,d rows; %,d documents cut, %,d tokens and %,d targets left out"
               .formatted(
                   packed.rows().size(),
                   packed.truncatedDocuments(),
                   packed.droppedTokens(),
-                  packed.droppedRows()));
+                  Math.max(0, lostTargets)));
     }
     return this;
   }

@@ -1,6 +1,5 @@
 package org.rlhf4j.core.train;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -9,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
@@ -23,6 +23,9 @@ final class RunFolder {
   static final String OPTIMIZER_FILE = "optimizer.safetensors";
   static final String BEST_FOLDER = "best";
   private static final String CHECKPOINT = "checkpoint-";
+  private static final Pattern CHECKPOINT_NAME = Pattern.compile("checkpoint-\\d{1,18}");
+  private static final Pattern OWN_NUMBERED =
+      Pattern.compile("model-\\d+-of-\\d+\\.safetensors|non-finite-step-\\d+\\.jsonl");
 
   /** What a run itself writes at the top of its folder, and may therefore replace. */
   private static final Set<String> OWN_FILES =
@@ -43,6 +46,7 @@ final class RunFolder {
           "special_tokens_map.json",
           "added_tokens.json",
           "chat_template.jinja",
+          "chat_template.json",
           "vocab.json",
           "merges.txt",
           "reward_stats.json",
@@ -58,44 +62,112 @@ final class RunFolder {
   }
 
   /**
-   * Prepares the folder: a new one, a cleared one, or one whose run goes on.
+   * Looks at the folder: a new one, one to be cleared, or one whose run goes on. Nothing is deleted
+   * yet but what a crash left half-written.
    *
    * @param config of the run, with all its keys
    * @return the folder, and the checkpoint to continue from or null
    */
   static Opened open(Record config, TrainingConfig training) {
     RunFolder folder = new RunFolder(training.outputDir().toAbsolutePath().normalize());
+    folder.requireNoInputs(config);
     folder.requireFolder();
     AtomicFiles.removeLeftovers(folder.path);
     ResumeFrom from = training.resumeFromCheckpoint();
+    List<Path> content = folder.content();
     if (from instanceof ResumeFrom.Checkpoint given) {
       if (!Files.exists(given.folder().resolve(PROGRESS_FILE))) {
         throw RlhfException.input(
             "resume_from_checkpoint: " + given.folder() + " is no checkpoint of a run");
       }
+      Path run = given.folder().toAbsolutePath().normalize().getParent();
+      if (!content.isEmpty() && !run.equals(folder.path)) {
+        throw folder.notEmpty(content);
+      }
       return new Opened(folder, given.folder());
     }
-    List<Path> content = folder.content();
     if (content.isEmpty()) {
       return new Opened(folder, null);
     }
-    if (from instanceof ResumeFrom.Auto && Files.exists(folder.path.resolve(CONFIG_FILE))) {
+    boolean aRun = Files.exists(folder.path.resolve(CONFIG_FILE));
+    if (from instanceof ResumeFrom.Auto && aRun) {
       List<Path> checkpoints = folder.checkpoints();
       if (!checkpoints.isEmpty()) {
         return new Opened(folder, checkpoints.get(checkpoints.size() - 1));
       }
-      folder.requireSameRun(config);
+      requireSameConfig(config, folder.path.resolve(CONFIG_FILE));
     } else if (!training.overwriteOutputDir()) {
+      throw folder.notEmpty(content);
+    } else if (!aRun) {
       throw RlhfException.config(
-          "output_dir: "
+          "overwrite_output_dir: "
               + folder.path
-              + " is not empty (it has "
-              + content.get(0).getFileName()
-              + "); choose another, continue its run with resume_from_checkpoint: auto, or replace"
-              + " its files with overwrite_output_dir: true");
+              + " holds no run (it has no "
+              + CONFIG_FILE
+              + "), so nothing in it is replaced; choose another folder");
     }
-    folder.clear(content);
     return new Opened(folder, null);
+  }
+
+  private RlhfException notEmpty(List<Path> content) {
+    return RlhfException.config(
+        "output_dir: "
+            + path
+            + " is not empty (it has "
+            + content.get(0).getFileName()
+            + "); choose another, continue its run with resume_from_checkpoint: auto, or replace"
+            + " its files with overwrite_output_dir: true");
+  }
+
+  /** A run that reads from its own output folder could delete what it reads. */
+  private void requireNoInputs(Record config) {
+    Config.toMap(config)
+        .forEach(
+            (key, value) -> {
+              boolean reads = key.equals("dataset_path") || key.equals("eval_dataset_path");
+              if (reads || key.endsWith("model_name_or_path")) {
+                for (Object one : value instanceof List<?> many ? many : List.of(value)) {
+                  Path input = Path.of(one.toString()).toAbsolutePath().normalize();
+                  if (input.startsWith(path)) {
+                    throw RlhfException.config(
+                        "output_dir: "
+                            + path
+                            + " holds "
+                            + key
+                            + " "
+                            + one
+                            + "; a run must not write where it reads");
+                  }
+                }
+              }
+            });
+  }
+
+  /** Deletes what an earlier run wrote; the file that marks a run goes last. */
+  void clear() {
+    for (Path entry : content()) {
+      String name = entry.getFileName().toString();
+      boolean own =
+          Files.isDirectory(entry)
+              ? OWN_FOLDERS.contains(name) || CHECKPOINT_NAME.matcher(name).matches()
+              : OWN_FILES.contains(name) || OWN_NUMBERED.matcher(name).matches();
+      if (own && !name.equals(CONFIG_FILE)) {
+        delete(entry);
+      }
+    }
+    Path marker = path.resolve(CONFIG_FILE);
+    if (Files.exists(marker)) {
+      delete(marker);
+    }
+  }
+
+  /** Deletes the checkpoints after a step: those of a branch that is given up. */
+  void dropAfter(long step) {
+    for (Path checkpoint : checkpoints()) {
+      if (stepOf(checkpoint) > step) {
+        delete(checkpoint);
+      }
+    }
   }
 
   /** A folder, and the checkpoint to continue from or null. */
@@ -129,10 +201,6 @@ final class RunFolder {
     }
   }
 
-  private void requireSameRun(Record config) {
-    requireSameConfig(config, path.resolve(CONFIG_FILE));
-  }
-
   /** Refuses to go on with settings that would make another run of it. */
   static <C extends Record> void requireSameConfig(C config, Path startedWith) {
     @SuppressWarnings("unchecked")
@@ -141,19 +209,6 @@ final class RunFolder {
     List<String> differences = Config.differencesThatForbidResume(before, config);
     if (!differences.isEmpty()) {
       throw RlhfException.config(String.join("\n", differences));
-    }
-  }
-
-  private void clear(List<Path> content) {
-    for (Path entry : content) {
-      String name = entry.getFileName().toString();
-      boolean own =
-          Files.isDirectory(entry)
-              ? OWN_FOLDERS.contains(name) || name.startsWith(CHECKPOINT)
-              : OWN_FILES.contains(name) || name.matches("model-\\d+-of-\\d+\\.safetensors");
-      if (own) {
-        delete(entry);
-      }
     }
   }
 
@@ -172,7 +227,8 @@ final class RunFolder {
     List<Path> found = new ArrayList<>();
     try (DirectoryStream<Path> entries = Files.newDirectoryStream(path, CHECKPOINT + "*")) {
       for (Path entry : entries) {
-        if (Files.exists(entry.resolve(PROGRESS_FILE))) {
+        boolean named = CHECKPOINT_NAME.matcher(entry.getFileName().toString()).matches();
+        if (named && Files.exists(entry.resolve(PROGRESS_FILE))) {
           found.add(entry);
         }
       }
@@ -211,7 +267,4 @@ final class RunFolder {
     }
   }
 
-  static JsonMapper json() {
-    return new JsonMapper();
-  }
 }

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,6 +25,7 @@ import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.ReportTo;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.DataReport;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelLoader;
@@ -73,6 +75,9 @@ public final class TrainingRun implements AutoCloseable {
   private long tokensOfWindow;
   private long windowNanos;
   private Double bestMetric;
+  private boolean contextNamed;
+  private final Map<String, Object> dataCounts = new LinkedHashMap<>();
+  private final Map<Path, String> hashes = new HashMap<>();
 
   private TrainingRun(String method, Record config, TrainingConfig training, RunContext context) {
     this.method = method;
@@ -152,21 +157,38 @@ public final class TrainingRun implements AutoCloseable {
     return tokenizer;
   }
 
-  /**
-   * Encodes rows as the run's keys say.
-   *
-   * @param completionOnly whether prompts are left out of the targets
-   */
-  public RowEncoder encoder(DecoderSpec spec, boolean completionOnly) {
+  /** Encodes rows as the run's keys say; prompts are no targets. */
+  public RowEncoder encoder(DecoderSpec spec) {
     return new RowEncoder(
         tokenizer,
         spec.vocabularySize(),
         new RowEncoder.Options(
             training.template(),
-            training.maxLength(),
+            longestRow(spec),
             training.overlong(),
             training.appendEos(),
-            completionOnly));
+            true));
+  }
+
+  /**
+   * The most tokens of a row: max_length, or the model's context where that is less, which is said
+   * on the console.
+   */
+  public int longestRow(DecoderSpec spec) {
+    if (training.maxLength() <= spec.maxPositions()) {
+      return training.maxLength();
+    }
+    if (!contextNamed) {
+      contextNamed = true;
+      console()
+          .warn(
+              "max_length "
+                  + training.maxLength()
+                  + " is more than the model's context, max_position_embeddings "
+                  + spec.maxPositions()
+                  + "; rows are limited to that");
+    }
+    return spec.maxPositions();
   }
 
   /**
@@ -264,9 +286,11 @@ public final class TrainingRun implements AutoCloseable {
    */
   public void begin(Job job) {
     this.job = job;
-    if (resumed != null) {
-      requireSameData("dataset_path", resumed.trainDataHash(), job.data().trainHash());
-      requireSameData("eval_dataset_path", resumed.evalDataHash(), job.data().evalHash());
+    if (resumed == null) {
+      folder.clear();
+    } else {
+      requireSameData(resumed.trainDataHash(), job.data().trainHash());
+      folder.dropAfter(resumed.step());
       job.optimization()
           .restore(
               SafetensorsFile.open(checkpoint.resolve(RunFolder.OPTIMIZER_FILE)), resumed.step());
@@ -275,8 +299,9 @@ public final class TrainingRun implements AutoCloseable {
       lossSum = resumed.window().lossSum();
       lossSteps = resumed.window().steps();
       tokens = resumed.window().tokens();
-      // A run that goes on in another folder starts anew with its best model.
-      bestMetric = Files.exists(bestFolder()) ? resumed.bestMetric() : null;
+      // In another folder, or with other evaluation rows, the search for the best starts anew.
+      boolean comparable = resumed.evalDataHash().equals(job.data().evalHash());
+      bestMetric = comparable && Files.exists(bestFolder()) ? resumed.bestMetric() : null;
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics =
@@ -295,12 +320,10 @@ public final class TrainingRun implements AutoCloseable {
     return Config.toYaml(config).getBytes(StandardCharsets.UTF_8);
   }
 
-  private void requireSameData(String key, String before, String now) {
-    boolean evalMayChange = key.equals("eval_dataset_path");
-    if (!before.equals(now) && !evalMayChange) {
+  private static void requireSameData(String before, String now) {
+    if (!before.equals(now)) {
       throw RlhfException.config(
-          key
-              + ": the rows are not those that the run was started with (hash "
+          "dataset_path: the rows are not those that the run was started with (hash "
               + before
               + " then, "
               + now
@@ -321,6 +344,14 @@ public final class TrainingRun implements AutoCloseable {
   /** The checkpoint that is continued; null for a new run. */
   public Path checkpoint() {
     return checkpoint;
+  }
+
+  /** Adds what became of the rows of the training data to the first training row of metrics. */
+  public void reportData(DataReport report) {
+    dataCounts.put(MetricNames.DATA_KEPT, report.rowsKept());
+    dataCounts.put(MetricNames.DATA_DROPPED, report.rowsDropped());
+    dataCounts.put(MetricNames.DATA_TRUNCATED, report.truncated());
+    dataCounts.put(MetricNames.DATA_PREFIX_MISMATCH, report.prefixMismatchCount());
   }
 
   /** Finished optimizer steps. */
@@ -368,6 +399,9 @@ public final class TrainingRun implements AutoCloseable {
       row.put(MetricNames.GRAD_NORM, update.gradientNorm());
       row.put(MetricNames.LEARNING_RATE, update.learningRate());
       row.putAll(more);
+      if (metrics.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS))) {
+        row.putAll(dataCounts);
+      }
       row.put(MetricNames.NUM_TOKENS, tokens);
       double seconds = (System.nanoTime() - windowNanos) / 1e9;
       row.put(MetricNames.TOKENS_PER_SECOND, tokensOfWindow / seconds);
@@ -544,8 +578,8 @@ public final class TrainingRun implements AutoCloseable {
     return files;
   }
 
-  private static Provenance.DataFile dataFile(String role, Path path, long rows) {
-    return new Provenance.DataFile(role, path.toString(), Provenance.sha256(path), rows);
+  private Provenance.DataFile dataFile(String role, Path path, long rows) {
+    return new Provenance.DataFile(role, path.toString(), sha256(path), rows);
   }
 
   private Provenance provenance(Instant finished, Long toStep) {
@@ -558,7 +592,7 @@ public final class TrainingRun implements AutoCloseable {
     sessions.add(new Provenance.Session(started, finished, from, toStep));
     String base = training.modelNameOrPath();
     Path baseWeights = Path.of(base).resolve("model.safetensors");
-    String baseHash = Files.exists(baseWeights) ? Provenance.sha256(baseWeights) : null;
+    String baseHash = Files.exists(baseWeights) ? sha256(baseWeights) : null;
     Map<String, String> versions = new LinkedHashMap<>();
     versions.put("rlhf4j", Provenance.libraryVersion());
     versions.put("pytorch", device().torch().pytorchVersion());
@@ -576,6 +610,11 @@ public final class TrainingRun implements AutoCloseable {
             training.seed(),
             Map.of()),
         sessions);
+  }
+
+  /** Files are hashed once a run: a large model takes seconds. */
+  private String sha256(Path file) {
+    return hashes.computeIfAbsent(file, Provenance::sha256);
   }
 
   /** The rows of metrics so far. */

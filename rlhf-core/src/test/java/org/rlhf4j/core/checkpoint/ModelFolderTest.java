@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -120,8 +121,7 @@ class ModelFolderTest {
     }
     ModelFolder opened = ModelFolder.open(folder);
     assertEquals(
-        List.of(folder.resolve("generation_config.json"), folder.resolve("tokenizer.json")),
-        opened.carriedFiles());
+        Set.of("generation_config.json", "tokenizer.json"), opened.carriedFiles().keySet());
     assertEquals(7, opened.generationConfig().orElseThrow().get("eos_token_id").intValue());
   }
 
