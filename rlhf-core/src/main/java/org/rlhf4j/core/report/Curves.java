@@ -76,7 +76,7 @@ public final class Curves {
       if (!comesFromFonts(e)) {
         throw e;
       }
-      console.line(PNG_FILE_NAME + " skipped: this Java finds no fonts (" + e.getMessage() + ")");
+      console.line(PNG_FILE_NAME + " skipped: this Java finds no fonts (" + rootMessage(e) + ")");
       return;
     }
     AtomicFiles.write(outputDir.resolve(PNG_FILE_NAME), picture);
@@ -296,13 +296,21 @@ public final class Curves {
     return chart;
   }
 
+  private static String rootMessage(Throwable failure) {
+    Throwable root = failure;
+    while (root.getCause() != null) {
+      root = root.getCause();
+    }
+    return root.getMessage();
+  }
+
   /**
    * Whether drawing failed in the JDK's font code: {@code java.lang.Error} on 17 without font
    * files, an {@code InternalError} or {@code RuntimeException} on later ones ("Fontconfig head is
    * null"), {@code UnsatisfiedLinkError} where libfreetype is missing, and {@code
    * NoClassDefFoundError} for every attempt after the first.
    */
-  private static boolean comesFromFonts(Throwable failure) {
+  static boolean comesFromFonts(Throwable failure) {
     for (Throwable t = failure; t != null; t = t.getCause()) {
       for (StackTraceElement frame : t.getStackTrace()) {
         if (frame.getClassName().startsWith("sun.font.")

@@ -123,6 +123,21 @@ class CurvesTest {
   }
 
   @Test
+  void onlyAFailureOfTheFontsLeavesThePictureOut() {
+    // As Java 17 reports it where no font file is found, and later ones without fontconfig.
+    Error noFonts = new Error("Probable fatal error: No physical fonts found.");
+    noFonts.setStackTrace(
+        new StackTraceElement[] {
+          new StackTraceElement("sun.font.SunFontManager", "initFonts", "SunFontManager.java", 1)
+        });
+    assertTrue(Curves.comesFromFonts(noFonts));
+    assertTrue(Curves.comesFromFonts(new RuntimeException("Fontconfig head is null", noFonts)));
+    assertTrue(Curves.comesFromFonts(new NoClassDefFoundError("Could not initialize class")));
+    assertFalse(Curves.comesFromFonts(new IllegalArgumentException("a defect of ours")));
+    assertFalse(Curves.comesFromFonts(new OutOfMemoryError("Java heap space")));
+  }
+
+  @Test
   void aRunWithoutNumbersHasNoPicture() {
     Curves.write(folder, "sft", List.of(row("step", 0L)), Console.silent());
     assertTrue(Files.exists(folder.resolve("curves.csv")));
