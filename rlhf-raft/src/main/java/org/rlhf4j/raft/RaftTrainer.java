@@ -345,15 +345,16 @@ public final class RaftTrainer {
   }
 
   private static void show(TrainingRun run, String title, Rollout rollout, boolean stored) {
+    Map<String, Object> figures = rollout.figures();
     run.console()
-        .line(
+        .samples(
             "%s: mean reward %s, KL to the start model %s, distinct-2 %s"
                 .formatted(
                     title,
-                    Format.number(rollout.meanReward()),
-                    Format.number((Double) rollout.figures().get(MetricNames.KL_TO_START)),
-                    Format.number((Double) rollout.figures().get(MetricNames.DISTINCT_2))));
-    run.console().samples(title, rollout.samples(SAMPLES_STORED));
+                    Format.number((Double) figures.get(MetricNames.REWARD_ALL_MEAN)),
+                    Format.number((Double) figures.get(MetricNames.KL_TO_START)),
+                    Format.number((Double) figures.get(MetricNames.DISTINCT_2))),
+            rollout.samples(SAMPLES_STORED));
     if (stored) {
       SampleLog.write(run.outputDir(), run.step(), rollout.samples(SAMPLES_STORED));
     }
