@@ -2,6 +2,7 @@ package org.rlhf4j.core.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,11 +46,28 @@ public final class ModelFolder {
   private final Path path;
   private final ObjectNode config;
   private final Map<String, SafetensorsFile> files;
+  private final Map<String, byte[]> carried;
 
   private ModelFolder(Path path, ObjectNode config, Map<String, SafetensorsFile> files) {
     this.path = path;
     this.config = config;
     this.files = files;
+    this.carried = readCarried(path);
+  }
+
+  private static Map<String, byte[]> readCarried(Path folder) {
+    Map<String, byte[]> contents = new LinkedHashMap<>();
+    for (String name : CARRIED_FILES) {
+      Path file = folder.resolve(name);
+      if (Files.isRegularFile(file)) {
+        try {
+          contents.put(name, Files.readAllBytes(file));
+        } catch (IOException e) {
+          throw StorageErrors.unreadable(file, e);
+        }
+      }
+    }
+    return contents;
   }
 
   /**
@@ -114,12 +132,12 @@ public final class ModelFolder {
   }
 
   /**
-   * The files that belong to the model beside configuration and weights, so that a model trained
-   * from this folder needs a copy: the tokenizer's, the chat template and {@code
-   * generation_config.json}.
+   * Copies the files that belong to the model beside configuration and weights: the tokenizer's,
+   * the chat template and {@code generation_config.json}. They are those that were there when the
+   * folder was opened: a run may since have deleted the checkpoint that it continued from.
    */
-  public List<Path> carriedFiles() {
-    return CARRIED_FILES.stream().map(path::resolve).filter(Files::isRegularFile).toList();
+  public void carryTo(Path target) {
+    carried.forEach((name, content) -> AtomicFiles.write(target.resolve(name), content));
   }
 
   /** Names of all tensors of all weight files. */
