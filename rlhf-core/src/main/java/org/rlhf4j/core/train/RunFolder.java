@@ -3,6 +3,8 @@ package org.rlhf4j.core.train;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -58,7 +60,8 @@ final class RunFolder {
   }
 
   /**
-   * Prepares the folder: a new one, a cleared one, or one whose run goes on.
+   * Finds out whether the folder can be used: a new one, one whose files may be replaced, or one
+   * whose run goes on.
    *
    * @param config of the run, with all its keys
    * @return the folder, and the checkpoint to continue from or null
@@ -94,7 +97,6 @@ final class RunFolder {
               + "); choose another, continue its run with resume_from_checkpoint: auto, or replace"
               + " its files with overwrite_output_dir: true");
     }
-    folder.clear(content);
     return new Opened(folder, null);
   }
 
@@ -109,15 +111,20 @@ final class RunFolder {
   private void requireFolder() {
     try {
       Files.createDirectories(path);
-      Path probe = Files.createTempFile(path, ".rlhf4j-probe", "");
-      Files.delete(probe);
     } catch (IOException e) {
       throw RlhfException.environment(
           "output_dir: cannot write to " + path + " (" + reason(e) + ")", e);
     }
+    AtomicFiles.requireWritable(path.resolve(CONFIG_FILE));
   }
 
   private static String reason(IOException e) {
+    if (e instanceof FileAlreadyExistsException) {
+      return "a file of that name is in the way";
+    }
+    if (e instanceof FileSystemException system && system.getReason() != null) {
+      return system.getReason();
+    }
     return e.getClass().getSimpleName().replace("Exception", "");
   }
 
@@ -144,13 +151,21 @@ final class RunFolder {
     }
   }
 
-  private void clear(List<Path> content) {
-    for (Path entry : content) {
+  /**
+   * Deletes what an earlier run left. Its configuration goes last: as long as it is there, the
+   * folder is known as that run's.
+   */
+  void clear() {
+    List<Path> entries = new ArrayList<>(content());
+    entries.sort(Comparator.comparing(entry -> entry.endsWith(CONFIG_FILE)));
+    for (Path entry : entries) {
       String name = entry.getFileName().toString();
       boolean own =
           Files.isDirectory(entry)
               ? OWN_FOLDERS.contains(name) || name.startsWith(CHECKPOINT)
-              : OWN_FILES.contains(name) || name.matches("model-\\d+-of-\\d+\\.safetensors");
+              : OWN_FILES.contains(name)
+                  || name.matches("model-\\d+-of-\\d+\\.safetensors")
+                  || name.matches("non-finite-step-\\d+\\.jsonl");
       if (own) {
         delete(entry);
       }
@@ -196,7 +211,7 @@ final class RunFolder {
   void rotate(int keep) {
     List<Path> all = checkpoints();
     for (int i = 0; keep > 0 && i < all.size() - keep; i++) {
-      delete(all.get(i));
+      AtomicFiles.deleteFolder(all.get(i));
     }
   }
 

@@ -153,7 +153,7 @@ public final class TrainingRun implements AutoCloseable {
   }
 
   /**
-   * Encodes rows as the run's keys say.
+   * Encodes rows as the run's keys say; a row that the model's context cannot hold is overlong too.
    *
    * @param completionOnly whether prompts are left out of the targets
    */
@@ -163,7 +163,7 @@ public final class TrainingRun implements AutoCloseable {
         spec.vocabularySize(),
         new RowEncoder.Options(
             training.template(),
-            training.maxLength(),
+            Math.min(training.maxLength(), spec.maxPositions()),
             training.overlong(),
             training.appendEos(),
             completionOnly));
@@ -277,6 +277,9 @@ public final class TrainingRun implements AutoCloseable {
       tokens = resumed.window().tokens();
       // A run that goes on in another folder starts anew with its best model.
       bestMetric = Files.exists(bestFolder()) ? resumed.bestMetric() : null;
+    }
+    if (resumed == null) {
+      folder.clear();
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics =
