@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -124,5 +125,22 @@ class SftResumeTest {
     for (String name : List.of("optimizer.safetensors", "model.safetensors", "config.json")) {
       SameRuns.assertSameFile(whole.resolve("checkpoint-8"), cut.resolve("checkpoint-8"), name);
     }
+  }
+
+  @Test
+  void theTokenizerStaysWithTheModelWhenTheCheckpointItCameFromIsGone() throws IOException {
+    StopSignal stop = new StopSignal();
+    RunContext interrupted =
+        new RunContext(
+            Console.silent(), stop, row -> stop.request(ExitCode.TERMINATED), List.of());
+    new SftTrainer(builder("cut", "fp32", false).build(), interrupted).train();
+    train(
+        builder("cut", "fp32", false)
+            .set("save_steps", 1)
+            .set("save_total_limit", 1)
+            .set("resume_from_checkpoint", "auto"));
+    Path cut = temporary.resolve("cut");
+    SameRuns.assertSameFile(model, cut, "tokenizer.json");
+    SameRuns.assertSameFile(model, cut.resolve("checkpoint-8"), "tokenizer.json");
   }
 }

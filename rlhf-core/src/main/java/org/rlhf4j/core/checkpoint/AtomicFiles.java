@@ -87,6 +87,19 @@ public final class AtomicFiles {
     }
   }
 
+  /** Deletes a folder; after a crash it is there as a whole or {@link #removeLeftovers} finds it. */
+  public static void deleteFolder(Path folder) {
+    Path absolute = folder.toAbsolutePath();
+    Path leaving = partial(absolute);
+    try {
+      discard(leaving);
+      Files.move(absolute, leaving, StandardCopyOption.ATOMIC_MOVE);
+      deleteTree(leaving);
+    } catch (IOException e) {
+      throw StorageErrors.unwritable(folder, e);
+    }
+  }
+
   /**
    * Brings a folder back in order after a crash: deletes files and folders that were never
    * completed, and restores a folder that was just being replaced. Looks at the folder's own

@@ -45,17 +45,17 @@ public final class ModelFolder {
 
   private final Path path;
   private final ObjectNode config;
-  private final Map<String, byte[]> carried;
   private final Map<String, SafetensorsFile> files;
+  private final Map<String, byte[]> carried;
 
   private ModelFolder(Path path, ObjectNode config, Map<String, SafetensorsFile> files) {
     this.path = path;
     this.config = config;
     this.files = files;
-    this.carried = carried(path);
+    this.carried = readCarried(path);
   }
 
-  private static Map<String, byte[]> carried(Path folder) {
+  private static Map<String, byte[]> readCarried(Path folder) {
     Map<String, byte[]> contents = new LinkedHashMap<>();
     for (String name : CARRIED_FILES) {
       Path file = folder.resolve(name);
@@ -132,15 +132,12 @@ public final class ModelFolder {
   }
 
   /**
-   * The files that belong to the model beside configuration and weights, so that a model trained
-   * from this folder needs a copy: the tokenizer's, the chat template and {@code
-   * generation_config.json}. They were read when the folder was opened: a run that continues from a
-   * checkpoint still has them when that checkpoint is long deleted.
-   *
-   * @return content by file name
+   * Copies the files that belong to the model beside configuration and weights: the tokenizer's,
+   * the chat template and {@code generation_config.json}. They are those that were there when the
+   * folder was opened: a run may since have deleted the checkpoint that it continued from.
    */
-  public Map<String, byte[]> carriedFiles() {
-    return Collections.unmodifiableMap(carried);
+  public void carryTo(Path target) {
+    carried.forEach((name, content) -> AtomicFiles.write(target.resolve(name), content));
   }
 
   /** Names of all tensors of all weight files. */

@@ -155,7 +155,13 @@ public record EncodedDataset<T>(
     DataReport report = collector.report(read, encoder.options().maxLength());
     if (collector.rows.isEmpty()) {
       throw RlhfException.input(
-          "%s: none of the %d rows can be used: %s".formatted(names, read, report.dropped()));
+          "%s: none of the %d rows can be used: %s"
+              .formatted(
+                  names,
+                  read,
+                  report.dropped().entrySet().stream()
+                      .map(reason -> reason.getValue() + " × " + reason.getKey())
+                      .collect(Collectors.joining(", "))));
     }
     for (int i = 0; i < collector.rows.size(); i++) {
       digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(0, collector.indices.get(i)));

@@ -46,9 +46,7 @@ public final class ModelWriter {
 
   private static void write(
       Path target, ModelFolder start, ObjectNode config, Weights weights, StoredType type) {
-    start
-        .carriedFiles()
-        .forEach((name, content) -> AtomicFiles.write(target.resolve(name), content));
+    start.carryTo(target);
     AtomicFiles.write(target.resolve("config.json"), ConfigJson.toBytes(config));
     SafetensorsWriter.writeModel(target, weights.sources(type));
   }

@@ -2,6 +2,8 @@ package org.rlhf4j.core.train;
 
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -181,15 +183,20 @@ final class RunFolder {
   private void requireFolder() {
     try {
       Files.createDirectories(path);
-      Path probe = Files.createTempFile(path, ".rlhf4j-probe", "");
-      Files.delete(probe);
     } catch (IOException e) {
       throw RlhfException.environment(
           "output_dir: cannot write to " + path + " (" + reason(e) + ")", e);
     }
+    AtomicFiles.requireWritable(path.resolve(CONFIG_FILE));
   }
 
   private static String reason(IOException e) {
+    if (e instanceof FileAlreadyExistsException) {
+      return "a file of that name is in the way";
+    }
+    if (e instanceof FileSystemException system && system.getReason() != null) {
+      return system.getReason();
+    }
     return e.getClass().getSimpleName().replace("Exception", "");
   }
 
@@ -252,7 +259,7 @@ final class RunFolder {
   void rotate(int keep) {
     List<Path> all = checkpoints();
     for (int i = 0; keep > 0 && i < all.size() - keep; i++) {
-      delete(all.get(i));
+      AtomicFiles.deleteFolder(all.get(i));
     }
   }
 

@@ -9,8 +9,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Set;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -114,15 +114,22 @@ class ModelFolderTest {
   }
 
   @Test
-  void listsTheFilesThatBelongToAModel() throws IOException {
+  void carriesTheFilesThatBelongToAModelEvenIfTheyAreGone() throws IOException {
     shard("model.safetensors", tensor("a", StoredType.F32, 1f));
     for (String name : List.of("tokenizer.json", "generation_config.json", "optimizer.pt")) {
       Files.writeString(folder.resolve(name), "{\"eos_token_id\": 7}");
     }
     ModelFolder opened = ModelFolder.open(folder);
-    assertEquals(
-        Set.of("generation_config.json", "tokenizer.json"), opened.carriedFiles().keySet());
     assertEquals(7, opened.generationConfig().orElseThrow().get("eos_token_id").intValue());
+    Files.delete(folder.resolve("tokenizer.json"));
+    Path target = Files.createDirectory(folder.resolve("target"));
+    opened.carryTo(target);
+    try (Stream<Path> files = Files.list(target)) {
+      assertEquals(
+          List.of(target.resolve("generation_config.json"), target.resolve("tokenizer.json")),
+          files.sorted().toList());
+    }
+    assertEquals("{\"eos_token_id\": 7}", Files.readString(target.resolve("tokenizer.json")));
   }
 
   @ParameterizedTest

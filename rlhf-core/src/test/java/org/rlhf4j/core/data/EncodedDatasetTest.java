@@ -105,7 +105,7 @@ class EncodedDatasetTest {
         assertThrows(
                 RlhfException.class, () -> EncodedDataset.loadRows(List.of(longer), encoder, 0))
             .getMessage()
-            .contains("none of the 1 rows can be used"));
+            .contains("none of the 1 rows can be used: 1 × "));
   }
 
   @Test

@@ -1,0 +1,311 @@
+package org.rlhf4j.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.checkpoint.SafetensorsFile;
+import org.rlhf4j.core.checkpoint.SafetensorsWriter;
+import org.rlhf4j.core.checkpoint.StoredType;
+import org.rlhf4j.core.checkpoint.TensorInfo;
+import org.rlhf4j.core.checkpoint.TensorSource;
+
+/** What cannot work ends with one line that names the cause, its exit code, and nothing written. */
+class BadInputTest {
+  @TempDir Path folder;
+  private TinyRuns tiny;
+  private Path output;
+
+  @BeforeEach
+  void files() throws IOException {
+    tiny = new TinyRuns(folder);
+    output = folder.resolve("out");
+  }
+
+  /** Runs, and requires one line of error with all of these parts. */
+  private static void fails(ExitCode code, List<String> words, String... parts) {
+    CommandLineRun run = CommandLineRun.of(words);
+    assertEquals(code, run.code(), run.errors().toString());
+    assertEquals(1, run.errors().size(), run.errors().toString());
+    for (String part : parts) {
+      assertTrue(run.errors().get(0).contains(part), part + " in: " + run.errors());
+    }
+    assertTrue(run.errors().get(0).startsWith("error: "), run.errors().toString());
+    assertFalse(run.errors().get(0).contains("Exception"), run.errors().toString());
+  }
+
+  /** As {@link #fails}, and requires that the output folder is absent or empty. */
+  private void failsWithoutOutput(ExitCode code, List<String> words, String... parts)
+      throws IOException {
+    fails(code, words, parts);
+    if (Files.exists(output)) {
+      assertEquals(Map.of(), content(output));
+    }
+  }
+
+  private static Map<String, Integer> content(Path folder) throws IOException {
+    Map<String, Integer> content = new TreeMap<>();
+    try (Stream<Path> all = Files.walk(folder)) {
+      for (Path file : all.filter(Files::isRegularFile).toList()) {
+        content.put(
+            folder.relativize(file).toString(), Arrays.hashCode(Files.readAllBytes(file)));
+      }
+    }
+    return content;
+  }
+
+  private List<String> sft(String... more) {
+    return tiny.train("sft", output, more);
+  }
+
+  private Path rows(String... lines) throws IOException {
+    return Files.write(folder.resolve("bad.jsonl"), List.of(lines));
+  }
+
+  private Path weights() {
+    return tiny.model.resolve("model.safetensors");
+  }
+
+  /** Writes the model's tensors anew, one of them replaced. */
+  private void replace(TensorSource replacement) throws IOException {
+    SafetensorsFile file = SafetensorsFile.open(weights());
+    List<TensorSource> tensors = new ArrayList<>();
+    for (TensorInfo info : file.tensors()) {
+      tensors.add(
+          info.name().equals(replacement.name())
+              ? replacement
+              : TensorSource.floats(
+                  info.name(), StoredType.F32, info.shape(), file.readFloats(info.name())));
+    }
+    SafetensorsWriter.writeModel(tiny.model, tensors);
+  }
+
+  @Test
+  void aModelThatIsMissing() throws IOException {
+    Path absent = folder.resolve("absent");
+    failsWithoutOutput(
+        ExitCode.INPUT, sft("--model_name_or_path", absent.toString()), "absent", "no such");
+    Files.delete(tiny.model.resolve("config.json"));
+    failsWithoutOutput(ExitCode.INPUT, sft(), "config.json", "missing");
+  }
+
+  @Test
+  void weightsThatAreTruncatedCorruptOrAbsent() throws IOException {
+    byte[] whole = Files.readAllBytes(weights());
+    Files.write(weights(), Arrays.copyOf(whole, whole.length - 100));
+    failsWithoutOutput(ExitCode.INPUT, sft(), "model.safetensors");
+    Files.write(weights(), Arrays.copyOf(whole, 5));
+    failsWithoutOutput(ExitCode.INPUT, sft(), "model.safetensors");
+    byte[] noise = whole.clone();
+    Arrays.fill(noise, 8, 40, (byte) '#');
+    Files.write(weights(), noise);
+    failsWithoutOutput(ExitCode.INPUT, sft(), "model.safetensors");
+    Files.delete(weights());
+    failsWithoutOutput(ExitCode.INPUT, sft(), "no weights");
+  }
+
+  @Test
+  void weightsOfAnotherShape() throws IOException {
+    replace(
+        TensorSource.floats("model.norm.weight", StoredType.F32, new long[] {8}, new float[8]));
+    failsWithoutOutput(ExitCode.INPUT, sft(), "model.norm.weight", "[8]", "[16]");
+  }
+
+  @Test
+  void aFamilyThatIsUnknown() throws IOException {
+    Path config = tiny.model.resolve("config.json");
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replace("\"llama\"", "\"mamba\"")
+            .replace("LlamaForCausalLM", "MambaForCausalLM"));
+    failsWithoutOutput(ExitCode.INPUT, sft(), "config.json", "mamba", "llama");
+  }
+
+  @Test
+  void settingsThatAreWrong() throws IOException {
+    Path yaml = folder.resolve("run.yaml");
+    Files.writeString(yaml, "seed: 1\n  x: [\n");
+    failsWithoutOutput(ExitCode.CONFIG, sft("--config", yaml.toString()), "run.yaml line 2");
+    Files.writeString(yaml, "learning_rat: 1\n");
+    failsWithoutOutput(
+        ExitCode.CONFIG, sft("--config", yaml.toString()), "learning_rat", "learning_rate");
+    Files.writeString(yaml, "save_steps: often\n");
+    failsWithoutOutput(
+        ExitCode.CONFIG, sft("--config", yaml.toString()), "run.yaml", "save_steps", "often");
+    failsWithoutOutput(ExitCode.CONFIG, sft("--packing", "maybe"), "packing", "true, false");
+    failsWithoutOutput(ExitCode.CONFIG, sft("--sede", "1"), "--sede", "--seed");
+  }
+
+  @Test
+  void rowsThatAreMalformedOrMissing() throws IOException {
+    Path data = rows("{\"text\": \"fine\"}", "{\"text\": \"broken");
+    failsWithoutOutput(ExitCode.INPUT, sft("--dataset_path", data.toString()), "bad.jsonl:2");
+    data = rows("{\"question\": \"what\"}");
+    failsWithoutOutput(ExitCode.INPUT, sft("--dataset_path", data.toString()), "bad.jsonl:1");
+    data = rows("{\"input_ids\": [1, 2, 100000]}");
+    failsWithoutOutput(
+        ExitCode.INPUT, sft("--dataset_path", data.toString()), "bad.jsonl:1", "100000");
+    data = rows();
+    failsWithoutOutput(ExitCode.INPUT, sft("--dataset_path", data.toString()), "bad.jsonl");
+    String absent = folder.resolve("absent.jsonl").toString();
+    failsWithoutOutput(ExitCode.INPUT, sft("--dataset_path", absent), "absent.jsonl", "no such");
+  }
+
+  @Test
+  void rowsOfAnotherMethod() throws IOException {
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        tiny.train("reward", output, "--dataset_path", tiny.rows.toString()),
+        "rows.jsonl:1");
+  }
+
+  @Test
+  void promptsThatAreLongerThanTheContext() throws IOException {
+    Path data = rows("{\"prompt\": \"%s\"}".formatted("x".repeat(200)));
+    Path responses = Files.writeString(folder.resolve("responses.jsonl"), "old");
+    List<String> words = new ArrayList<>(List.of("generate"));
+    Collections.addAll(words, "--model_name_or_path", tiny.model.toString());
+    Collections.addAll(words, "--dataset_path", data.toString(), "--device", "cpu");
+    Collections.addAll(words, "--output_path", responses.toString(), "--dtype", "fp32");
+    fails(ExitCode.INPUT, words, "bad.jsonl:1", "at most 127", "context");
+    assertEquals("old", Files.readString(responses));
+  }
+
+  @Test
+  void rowsThatAreLongerThanTheContext() throws IOException {
+    Path data = rows("{\"text\": \"%s\"}".formatted("x".repeat(200)));
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        sft("--dataset_path", data.toString(), "--max_length", "1000", "--overlong", "error"),
+        "bad.jsonl:1",
+        "128");
+  }
+
+  @Test
+  void aFolderThatCannotBeWritten() throws IOException {
+    Path file = Files.writeString(folder.resolve("file"), "content");
+    fails(
+        ExitCode.ENVIRONMENT, tiny.train("sft", file.resolve("below")), "output_dir", "file");
+    fails(ExitCode.ENVIRONMENT, tiny.train("sft", file), "output_dir", "file");
+    assertEquals("content", Files.readString(file));
+  }
+
+  @Test
+  void aFullDisk() throws IOException, InterruptedException {
+    Path disk = Files.createDirectory(folder.resolve("disk"));
+    assumeTrue(command("mount", "-t", "tmpfs", "-o", "size=160k", "none", disk.toString()) == 0);
+    try {
+      // Room for the configuration, not for weights, masters and moments.
+      Path run = disk.resolve("run");
+      fails(
+          ExitCode.ENVIRONMENT,
+          tiny.train("sft", run, "--save_steps", "2"),
+          "cannot be written",
+          "No space left");
+      assertFalse(Files.exists(run.resolve("model.safetensors")));
+      try (Stream<Path> entries = Files.list(run)) {
+        List<String> names = entries.map(entry -> entry.getFileName().toString()).toList();
+        assertTrue(
+            names.stream().noneMatch(name -> name.startsWith("checkpoint-")), names.toString());
+        assertTrue(names.stream().noneMatch(name -> name.startsWith(".")), names.toString());
+      }
+    } finally {
+      assertEquals(0, command("umount", disk.toString()));
+    }
+  }
+
+  private static int command(String... words) throws InterruptedException {
+    try {
+      Process process = new ProcessBuilder(words).redirectErrorStream(true).start();
+      process.getInputStream().readAllBytes();
+      return process.waitFor(20, TimeUnit.SECONDS) ? process.exitValue() : -1;
+    } catch (IOException e) {
+      return -1;
+    }
+  }
+
+  @Test
+  void anOutputFolderThatIsInUse() throws IOException {
+    Files.createDirectory(output);
+    Files.writeString(output.resolve("thesis.txt"), "mine");
+    Map<String, Integer> before = content(output);
+    fails(ExitCode.CONFIG, sft(), "output_dir", "thesis.txt", "overwrite_output_dir");
+    fails(ExitCode.CONFIG, sft("--resume_from_checkpoint", "auto"), "thesis.txt");
+    assertEquals(before, content(output));
+  }
+
+  @Test
+  void anEarlierRunIsKeptUntilTheNewOneCanStart() throws IOException {
+    assertEquals(ExitCode.DONE, CommandLineRun.of(sft("--max_steps", "2")).code());
+    Map<String, Integer> before = content(output);
+    fails(ExitCode.CONFIG, sft("--max_steps", "2"), "output_dir", "is not empty");
+    Path broken = rows("{\"text\": \"broken");
+    String[] again = {"--overwrite_output_dir", "true", "--dataset_path", broken.toString()};
+    fails(ExitCode.INPUT, sft(again), "bad.jsonl:1");
+    assertEquals(before, content(output));
+
+    String resume = "--resume_from_checkpoint";
+    fails(
+        ExitCode.CONFIG,
+        sft("--max_steps", "2", resume, "auto", "--learning_rate", "0.02"),
+        "learning_rate",
+        "0.01",
+        "0.02");
+    List<String> lines = new ArrayList<>(Files.readAllLines(tiny.rows));
+    Collections.swap(lines, 0, 1);
+    lines.set(2, "{\"text\": \"another\"}");
+    Files.write(tiny.rows, lines);
+    fails(
+        ExitCode.CONFIG, sft("--max_steps", "2", resume, "auto"), "dataset_path", "started with");
+    assertEquals(before, content(output));
+  }
+
+  @Test
+  void numbersThatAreNotFinite() throws IOException {
+    TensorInfo norm = SafetensorsFile.open(weights()).info("model.norm.weight");
+    float[] huge = new float[16];
+    Arrays.fill(huge, 3e38f);
+    replace(TensorSource.floats(norm.name(), StoredType.F32, norm.shape(), huge));
+    fails(
+        ExitCode.NON_FINITE,
+        sft("--gradient_accumulation_steps", "2"),
+        "step 1",
+        "non-finite-step-1.jsonl");
+    // Two micro-batches of two rows.
+    assertEquals(4, Files.readAllLines(output.resolve("non-finite-step-1.jsonl")).size());
+    assertFalse(Files.exists(output.resolve("model.safetensors")));
+    assertFalse(Files.exists(output.resolve("checkpoint-1")));
+    assertEquals("", Files.readString(output.resolve("metrics.jsonl")));
+  }
+
+  @Test
+  void modelsOfTheOtherKind() throws IOException {
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        sft("--model_name_or_path", tiny.rewardModel.toString()),
+        "expected a language model",
+        "found a reward model");
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        tiny.train("raft", output, "--reward_model_name_or_path", tiny.model.toString()),
+        "expected a reward model",
+        "found a language model");
+  }
+}
