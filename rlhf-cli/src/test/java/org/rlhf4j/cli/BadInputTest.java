@@ -63,8 +63,7 @@ class BadInputTest {
     Map<String, Integer> content = new TreeMap<>();
     try (Stream<Path> all = Files.walk(folder)) {
       for (Path file : all.filter(Files::isRegularFile).toList()) {
-        content.put(
-            folder.relativize(file).toString(), Arrays.hashCode(Files.readAllBytes(file)));
+        content.put(folder.relativize(file).toString(), Arrays.hashCode(Files.readAllBytes(file)));
       }
     }
     return content;
@@ -122,8 +121,7 @@ class BadInputTest {
 
   @Test
   void weightsOfAnotherShape() throws IOException {
-    replace(
-        TensorSource.floats("model.norm.weight", StoredType.F32, new long[] {8}, new float[8]));
+    replace(TensorSource.floats("model.norm.weight", StoredType.F32, new long[] {8}, new float[8]));
     failsWithoutOutput(ExitCode.INPUT, sft(), "model.norm.weight", "[8]", "[16]");
   }
 
@@ -201,8 +199,7 @@ class BadInputTest {
   @Test
   void aFolderThatCannotBeWritten() throws IOException {
     Path file = Files.writeString(folder.resolve("file"), "content");
-    fails(
-        ExitCode.ENVIRONMENT, tiny.train("sft", file.resolve("below")), "output_dir", "file");
+    fails(ExitCode.ENVIRONMENT, tiny.train("sft", file.resolve("below")), "output_dir", "file");
     fails(ExitCode.ENVIRONMENT, tiny.train("sft", file), "output_dir", "file");
     assertEquals("content", Files.readString(file));
   }
@@ -272,8 +269,7 @@ class BadInputTest {
     Collections.swap(lines, 0, 1);
     lines.set(2, "{\"text\": \"another\"}");
     Files.write(tiny.rows, lines);
-    fails(
-        ExitCode.CONFIG, sft("--max_steps", "2", resume, "auto"), "dataset_path", "started with");
+    fails(ExitCode.CONFIG, sft("--max_steps", "2", resume, "auto"), "dataset_path", "started with");
     assertEquals(before, content(output));
   }
 

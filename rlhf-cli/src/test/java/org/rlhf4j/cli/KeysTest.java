@@ -74,7 +74,9 @@ class KeysTest {
 
   @Test
   void saveStrategy() throws IOException {
-    assertEquals(List.of("checkpoint-3", "checkpoint-6"), checkpoints(sft("epoch", "--save_strategy", "epoch")));
+    assertEquals(
+        List.of("checkpoint-3", "checkpoint-6"),
+        checkpoints(sft("epoch", "--save_strategy", "epoch")));
     Path none = sft("no", "--save_strategy", "no", "--save_steps", "1");
     assertEquals(List.of(), checkpoints(none));
     assertTrue(Files.exists(none.resolve("model.safetensors")));

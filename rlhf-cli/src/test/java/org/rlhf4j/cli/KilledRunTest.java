@@ -68,8 +68,7 @@ class KilledRunTest {
   }
 
   /** Kills a run a random while after a moment, and requires that it had not ended by itself. */
-  private void killAt(List<String> words, Moment moment)
-      throws IOException, InterruptedException {
+  private void killAt(List<String> words, Moment moment) throws IOException, InterruptedException {
     Process process = waitFor(words, moment);
     Thread.sleep(delays.nextInt(LONGEST_DELAY_MILLIS));
     process.destroyForcibly();
@@ -106,10 +105,28 @@ class KilledRunTest {
   @Test
   void sftInBf16() throws IOException, InterruptedException {
     String[] keys = {
-      "--dtype", "bf16", "--save_dtype", "fp32", "--packing", "true", "--max_length", "48",
-      "--gradient_accumulation_steps", "3", "--logging_steps", "1", "--save_steps", "3",
-      "--eval_dataset_path", tiny.rows.toString(), "--eval_steps", "4",
-      "--resume_from_checkpoint", "auto", "--max_steps", "40"
+      "--dtype",
+      "bf16",
+      "--save_dtype",
+      "fp32",
+      "--packing",
+      "true",
+      "--max_length",
+      "48",
+      "--gradient_accumulation_steps",
+      "3",
+      "--logging_steps",
+      "1",
+      "--save_steps",
+      "3",
+      "--eval_dataset_path",
+      tiny.rows.toString(),
+      "--eval_steps",
+      "4",
+      "--resume_from_checkpoint",
+      "auto",
+      "--max_steps",
+      "40"
     };
     Path whole = temporary.resolve("whole");
     finish(tiny.train("sft", whole, keys));
@@ -129,9 +146,20 @@ class KilledRunTest {
   @Test
   void rewardWithSigterm() throws IOException, InterruptedException {
     String[] keys = {
-      "--gradient_accumulation_steps", "2", "--logging_steps", "1", "--save_steps", "3",
-      "--eval_dataset_path", tiny.pairs.toString(), "--eval_steps", "5",
-      "--resume_from_checkpoint", "auto", "--max_steps", "30"
+      "--gradient_accumulation_steps",
+      "2",
+      "--logging_steps",
+      "1",
+      "--save_steps",
+      "3",
+      "--eval_dataset_path",
+      tiny.pairs.toString(),
+      "--eval_steps",
+      "5",
+      "--resume_from_checkpoint",
+      "auto",
+      "--max_steps",
+      "30"
     };
     Path whole = temporary.resolve("whole");
     finish(tiny.train("reward", whole, keys));
@@ -153,8 +181,16 @@ class KilledRunTest {
   @Test
   void raft() throws IOException, InterruptedException {
     String[] keys = {
-      "--logging_steps", "1", "--save_steps", "5", "--resume_from_checkpoint", "auto",
-      "--eval_dataset_path", tiny.prompts.toString(), "--max_new_tokens", "32"
+      "--logging_steps",
+      "1",
+      "--save_steps",
+      "5",
+      "--resume_from_checkpoint",
+      "auto",
+      "--eval_dataset_path",
+      tiny.prompts.toString(),
+      "--max_new_tokens",
+      "32"
     };
     Path whole = temporary.resolve("whole");
     finish(tiny.train("raft", whole, keys));

@@ -298,7 +298,8 @@ class MainTest {
     assertEquals(List.of("error: unknown verb 'validat', did you mean 'validate'?"), errors());
     assertEquals(ExitCode.CONFIG, run(List.of(), "validate", "stf"));
     assertEquals(
-        List.of("error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score,"
+        List.of(
+            "error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score,"
                 + " select, bench"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));

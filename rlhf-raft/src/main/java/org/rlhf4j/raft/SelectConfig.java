@@ -51,9 +51,7 @@ public record SelectConfig(
                     + " blanks and #.",
             defaultValue = "false")
         boolean cleanText,
-    @Key(
-            doc = "Rows of texts, or of the tokens as they were sampled.",
-            defaultValue = "text")
+    @Key(doc = "Rows of texts, or of the tokens as they were sampled.", defaultValue = "text")
         RowFormat outputFormat,
     @Key(
             doc =

@@ -151,8 +151,7 @@ public final class SelectionRun {
   }
 
   private Tokenizer tokenizer() {
-    boolean reads =
-        config.outputFormat() == RowFormat.TOKENS && config.modelNameOrPath() != null;
+    boolean reads = config.outputFormat() == RowFormat.TOKENS && config.modelNameOrPath() != null;
     return reads ? Tokenizer.load(Path.of(config.modelNameOrPath())) : null;
   }
 
@@ -199,8 +198,7 @@ public final class SelectionRun {
         new RowEncoder(
             tokenizer,
             tokenizer.vocabularySize(),
-            new RowEncoder.Options(
-                Template.NONE, Integer.MAX_VALUE, Overlong.ERROR, false, true));
+            new RowEncoder.Options(Template.NONE, Integer.MAX_VALUE, Overlong.ERROR, false, true));
     RowOrigin origin = new RowOrigin(Path.of(line.place()), 0, 0);
     Encoded<PromptRow> encoded =
         encoder.encodePrompt(new Example.Prompt(origin, prompt.textValue()));
@@ -271,8 +269,7 @@ public final class SelectionRun {
     List<Line> lines = new ArrayList<>();
     int number = 0;
     try (InputStream stored = Files.newInputStream(file);
-        InputStream in =
-            file.toString().endsWith(".gz") ? new GZIPInputStream(stored) : stored;
+        InputStream in = file.toString().endsWith(".gz") ? new GZIPInputStream(stored) : stored;
         BufferedReader reader =
             new BufferedReader(new InputStreamReader(in, StandardCharsets.UTF_8))) {
       for (String text = reader.readLine(); text != null; text = reader.readLine()) {

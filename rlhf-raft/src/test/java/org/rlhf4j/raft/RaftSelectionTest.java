@@ -45,7 +45,10 @@ class RaftSelectionTest {
   }
 
   private static double mean(List<Candidate> candidates, int[] places) {
-    return Arrays.stream(places).mapToDouble(p -> candidates.get(p).reward()).average().orElseThrow();
+    return Arrays.stream(places)
+        .mapToDouble(p -> candidates.get(p).reward())
+        .average()
+        .orElseThrow();
   }
 
   @Test
@@ -97,8 +100,7 @@ class RaftSelectionTest {
     List<String> prompts = new ArrayList<>();
     for (JsonNode sample : top.path("samples")) {
       candidates.add(
-          new Candidate(
-              prompts.size(), 0, sample.path(1).asText(), sample.path(2).asDouble()));
+          new Candidate(prompts.size(), 0, sample.path(1).asText(), sample.path(2).asDouble()));
       prompts.add(sample.path(0).asText());
     }
     Outcome outcome =
@@ -195,8 +197,7 @@ class RaftSelectionTest {
             new Candidate(9, 1, "#", 2));
     Outcome outcome =
         RaftSelection.select(
-            candidates,
-            new Rule(Selection.PER_PROMPT, 1, TieBreak.FIRST, Pattern.compile("#")));
+            candidates, new Rule(Selection.PER_PROMPT, 1, TieBreak.FIRST, Pattern.compile("#")));
     assertArrayEquals(new int[] {1}, outcome.selected());
     assertArrayEquals(new int[] {0, 2, 3}, outcome.discarded());
     assertAllAccountedFor(candidates, outcome);
@@ -220,7 +221,6 @@ class RaftSelectionTest {
                 RaftSelection.select(
                     candidates, new Rule(Selection.GLOBAL, 0.5, TieBreak.FIRST, null)));
     assertEquals(ExitCode.NON_FINITE, refused.exitCode());
-    assertTrue(
-        refused.getMessage().startsWith("the reward of prompt 17, response 3 is " + reward));
+    assertTrue(refused.getMessage().startsWith("the reward of prompt 17, response 3 is " + reward));
   }
 }

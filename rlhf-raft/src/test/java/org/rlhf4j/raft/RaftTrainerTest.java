@@ -133,7 +133,8 @@ class RaftTrainerTest {
 
   @Test
   void anIterationsFilesAgreeWithItsFigures() throws IOException {
-    List<Map<String, Object>> metrics = train(builder("out").set("num_raft_iterations", 2), SMALL_IDS);
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("num_raft_iterations", 2), SMALL_IDS);
     List<Map<String, Object>> iterations =
         metrics.stream().filter(row -> row.containsKey("iteration")).toList();
     assertEquals(2, iterations.size());
@@ -293,8 +294,7 @@ class RaftTrainerTest {
         StopSignal stop = new StopSignal();
         if (killed) {
           assertThrows(
-              Killed.class,
-              () -> run(resumable(output, dtype), point.getKey(), at, true, stop));
+              Killed.class, () -> run(resumable(output, dtype), point.getKey(), at, true, stop));
         } else {
           run(resumable(output, dtype), point.getKey(), at, false, stop);
           assertTrue(stop.requested());
@@ -307,7 +307,8 @@ class RaftTrainerTest {
         SameRuns.assertSame(whole, broken);
         for (int iteration = 1; iteration <= 3; iteration++) {
           for (String file : List.of("samples.jsonl", "selected.jsonl")) {
-            SameRuns.assertSameFile(whole, broken, "iterations/iteration-" + iteration + "/" + file);
+            SameRuns.assertSameFile(
+                whole, broken, "iterations/iteration-" + iteration + "/" + file);
           }
         }
       }
@@ -364,9 +365,7 @@ class RaftTrainerTest {
                   temporary.resolve("whole").resolve(checkpoint).toString()),
           SMALL_IDS);
       SameRuns.assertSameFile(
-          temporary.resolve("whole"),
-          temporary.resolve("from-" + checkpoint),
-          "model.safetensors");
+          temporary.resolve("whole"), temporary.resolve("from-" + checkpoint), "model.safetensors");
     }
   }
 
@@ -545,8 +544,7 @@ class RaftTrainerTest {
         },
         ExitCode.INPUT,
         "the reward function failed on 8 responses, the first of them prompt ");
-    refused(
-        builder("nothing"), null, ExitCode.CONFIG, "reward_model_name_or_path: is required");
+    refused(builder("nothing"), null, ExitCode.CONFIG, "reward_model_name_or_path: is required");
     refused(
         builder("both").set("reward_model_name_or_path", model.toString()),
         SMALL_IDS,
@@ -568,8 +566,7 @@ class RaftTrainerTest {
     refused(
         builder("error").set("overlong", "error"), SMALL_IDS, ExitCode.INPUT, "prompts.jsonl:3");
     RlhfException cut =
-        assertThrows(
-            RlhfException.class, () -> builder("cut").set("overlong", "truncate").build());
+        assertThrows(RlhfException.class, () -> builder("cut").set("overlong", "truncate").build());
     assertTrue(cut.getMessage().contains("prompts are never cut"), cut.getMessage());
   }
 
@@ -580,7 +577,9 @@ class RaftTrainerTest {
     RlhfException refused =
         assertThrows(
             RlhfException.class,
-            () -> train(resumable("out", "fp32").set("num_raft_iterations", 1).set(key, 7), SMALL_IDS));
+            () ->
+                train(
+                    resumable("out", "fp32").set("num_raft_iterations", 1).set(key, 7), SMALL_IDS));
     assertEquals(ExitCode.CONFIG, refused.exitCode());
     assertTrue(refused.getMessage().contains(key + ": the run was started with"));
   }

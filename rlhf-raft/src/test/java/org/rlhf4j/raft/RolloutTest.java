@@ -6,9 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
-import org.rlhf4j.core.generate.Diversity;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.generate.Diversity;
 import org.rlhf4j.core.generate.FinishReason;
 import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.report.Sample;
@@ -21,8 +21,7 @@ class RolloutTest {
 
   private static Rollout rollout() {
     return new Rollout(
-        List.of(
-            new PromptRow(3, "p3", new int[] {50, 51}), new PromptRow(8, "p8", new int[] {60})),
+        List.of(new PromptRow(3, "p3", new int[] {50, 51}), new PromptRow(8, "p8", new int[] {60})),
         List.of(
             List.of(response(FinishReason.EOS, 1, 2, 1, 2), response(FinishReason.LENGTH, 2, 1)),
             List.of(response(FinishReason.STOP, 7), response(FinishReason.EOS, 1, 2, 9))),

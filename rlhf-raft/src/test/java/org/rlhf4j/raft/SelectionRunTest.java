@@ -80,8 +80,7 @@ class SelectionRunTest {
   @Test
   void theBestOfEachPromptBecomesARowOfTexts() throws Exception {
     ByteArrayOutputStream shown = new ByteArrayOutputStream();
-    Console console =
-        Console.plain(new PrintStream(shown, true, StandardCharsets.UTF_8), 100);
+    Console console = Console.plain(new PrintStream(shown, true, StandardCharsets.UTF_8), 100);
     SelectionRun.Summary summary =
         new SelectionRun(builder(responses(), scores()).build(), console).run();
     assertEquals(new SelectionRun.Summary(2, 5, 2, 3, 0, 0), summary);
@@ -123,10 +122,7 @@ class SelectionRunTest {
 
   @Test
   void tokensAsTheyWereSampled() throws IOException {
-    run(
-        builder(responses(), scores())
-            .set("output_format", "tokens")
-            .set("discard_pattern", "#"));
+    run(builder(responses(), scores()).set("output_format", "tokens").set("discard_pattern", "#"));
     assertEquals(
         List.of(
             """
@@ -146,7 +142,8 @@ class SelectionRunTest {
     run(
         builder(responses, null)
             .set("output_format", "tokens")
-            .set("model_name_or_path", TestTokenizers.bytes(temporary.resolve("model")).toString()));
+            .set(
+                "model_name_or_path", TestTokenizers.bytes(temporary.resolve("model")).toString()));
     // BOS once, and the special token's name in the text as its bytes.
     assertTrue(
         Files.readString(output).contains("\"input_ids\":[256,195,169,60,115,62,97]"),
@@ -155,8 +152,7 @@ class SelectionRunTest {
 
   @Test
   void anEmptyTextIsCounted() throws IOException {
-    SelectionRun.Summary summary =
-        run(builder(responses(), scores()).set("discard_pattern", "#"));
+    SelectionRun.Summary summary = run(builder(responses(), scores()).set("discard_pattern", "#"));
     assertEquals(new SelectionRun.Summary(2, 5, 1, 2, 1, 1), summary);
   }
 
@@ -185,13 +181,15 @@ class SelectionRunTest {
 
   @Test
   void unusableRowsAreNamed() throws IOException {
-    refused(builder(responses(), null), "responses.jsonl:1: responses[0] has no score; scores_path");
+    refused(
+        builder(responses(), null), "responses.jsonl:1: responses[0] has no score; scores_path");
     Path few = file("few.jsonl", Files.readAllLines(scores()).subList(0, 4).toArray(String[]::new));
     refused(builder(responses(), few), "responses.jsonl:3: responses[1] has no score in " + few);
     List<String> more = new ArrayList<>(Files.readAllLines(scores()));
     more.add("{\"index\": 4, \"sample\": 2, \"score\": 1}");
     Path stray = file("stray.jsonl", more.toArray(String[]::new));
-    refused(builder(responses(), stray), "stray.jsonl:6: scores response 2 to prompt 4, which is not");
+    refused(
+        builder(responses(), stray), "stray.jsonl:6: scores response 2 to prompt 4, which is not");
     more.set(5, more.get(0));
     Path twice = file("twice.jsonl", more.toArray(String[]::new));
     refused(builder(responses(), twice), "twice.jsonl:6: scores response 2 to prompt 9 again");
@@ -200,9 +198,11 @@ class SelectionRunTest {
     refused(builder(responses(), text), "text.jsonl:6: needs the numbers index, sample and score");
     Path broken = file("broken.jsonl", "{\"index\": 1,");
     refused(builder(broken, null), "broken.jsonl:1: broken JSON");
-    Path nan = file("nan.jsonl", "{\"index\": 1, \"responses\": [{\"text\": \"a\", \"score\": NaN}]}");
+    Path nan =
+        file("nan.jsonl", "{\"index\": 1, \"responses\": [{\"text\": \"a\", \"score\": NaN}]}");
     refused(builder(nan, null), "nan.jsonl:1: broken JSON");
-    refused(builder(file("rows.jsonl", "{\"prompt\": \"a\"}"), null), "rows.jsonl:1: has no integer");
+    refused(
+        builder(file("rows.jsonl", "{\"prompt\": \"a\"}"), null), "rows.jsonl:1: has no integer");
     Path none = file("none.jsonl", "{\"index\": 1, \"responses\": []}");
     refused(builder(none, null), "none.jsonl:1: has no list of responses");
     refused(builder(file("empty.jsonl"), null), "no rows");
@@ -232,7 +232,10 @@ class SelectionRunTest {
         assertThrows(
             RlhfException.class,
             () ->
-                builder(plain, null).set("output_format", "tokens").set("clean_text", true).build());
+                builder(plain, null)
+                    .set("output_format", "tokens")
+                    .set("clean_text", true)
+                    .build());
     assertTrue(both.getMessage().contains("they exclude each other"), both.getMessage());
   }
 }

@@ -73,7 +73,7 @@ public final class RewardTrainer {
       int padTokenId = padTokenId(run);
       EncodedDataset<TokenPair> data = load(run, model, training.datasetPath(), padTokenId);
       List<TokenPair> pairs = withMargins(data.rows());
-        run.reportData(data.report());
+      run.reportData(data.report());
       RunBanner banner =
           RunBanner.of(run, "Reward model", model.weights(), model.decoder().spec())
               .data("train", data);

@@ -45,7 +45,8 @@ class ModelRewardTest {
   private static int[] bytes(String text) {
     byte[] utf8 = text.getBytes(StandardCharsets.UTF_8);
     return IntStream.concat(
-            IntStream.of(TestTokenizers.BOS), IntStream.range(0, utf8.length).map(i -> utf8[i] & 255))
+            IntStream.of(TestTokenizers.BOS),
+            IntStream.range(0, utf8.length).map(i -> utf8[i] & 255))
         .toArray();
   }
 
@@ -133,8 +134,7 @@ class ModelRewardTest {
   }
 
   private void refused(List<Completion> completions, String message) {
-    RlhfException found =
-        assertThrows(RlhfException.class, () -> rewards(completions, 4));
+    RlhfException found = assertThrows(RlhfException.class, () -> rewards(completions, 4));
     assertEquals(ExitCode.INPUT, found.exitCode());
     assertTrue(found.getMessage().contains(message), found.getMessage());
   }

@@ -68,11 +68,10 @@ public final class SftTrainer {
     try (TrainingRun run = TrainingRun.open("sft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable())) {
       EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
-      Packing.Packed packed = config
-              .effectivePacking()
-              .pack(data.rows(), run.longestRow(model.decoder().spec()));
+      Packing.Packed packed =
+          config.effectivePacking().pack(data.rows(), run.longestRow(model.decoder().spec()));
       List<PackedRow> rows = packed.rows();
-        run.reportData(data.report());
+      run.reportData(data.report());
       RunBanner banner =
           RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
               .data("train", data)
@@ -82,7 +81,8 @@ public final class SftTrainer {
       int evaluationRead = 0;
       if (!training.evalDatasetPath().isEmpty()) {
         EncodedDataset<TokenRow> held = load(run, model, training.evalDatasetPath());
-        evaluationRows = Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
+        evaluationRows =
+            Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
         evaluationHash = held.dataHash();
         evaluationRead = held.report().rowsRead();
         banner.data("eval", held);

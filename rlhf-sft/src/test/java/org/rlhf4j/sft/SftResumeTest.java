@@ -131,8 +131,7 @@ class SftResumeTest {
   void theTokenizerStaysWithTheModelWhenTheCheckpointItCameFromIsGone() throws IOException {
     StopSignal stop = new StopSignal();
     RunContext interrupted =
-        new RunContext(
-            Console.silent(), stop, row -> stop.request(ExitCode.TERMINATED), List.of());
+        new RunContext(Console.silent(), stop, row -> stop.request(ExitCode.TERMINATED), List.of());
     new SftTrainer(builder("cut", "fp32", false).build(), interrupted).train();
     train(
         builder("cut", "fp32", false)

@@ -37,8 +37,7 @@ final class Evaluation {
   private final List<Completion> completions = new ArrayList<>();
   private final List<TokenRow> rows = new ArrayList<>();
 
-  private Evaluation(
-      Storyteller model, List<Request> requests, List<List<Response>> stories) {
+  private Evaluation(Storyteller model, List<Request> requests, List<List<Response>> stories) {
     this.model = model;
     this.requests = requests;
     this.stories = stories;

@@ -247,8 +247,7 @@ public final class QuickStart {
                     evaluation.distinct2(),
                     evaluation.meanLength());
             seconds.merge(stage, (System.nanoTime() - start) / 1e9, Double::sum);
-            results.add(
-                new StageResult(stage, evaluation.gold(), figures, seconds.get(stage)));
+            results.add(new StageResult(stage, evaluation.gold(), figures, seconds.get(stage)));
           });
     }
     Results all = new Results(seed, rewardModelAccuracy, seconds.get(REWARD), results);

@@ -128,8 +128,7 @@ final class QuickStartReport {
 
   private void whatNext() {
     console.line("Results    " + folder.resolve(Results.FILE));
-    console.line(
-        "Curves     " + folder.resolve("{sft,reward,raft}").resolve("curves.png"));
+    console.line("Curves     " + folder.resolve("{sft,reward,raft}").resolve("curves.png"));
     console.line(
         "Commands   "
             + folder.resolve(StageCommands.FILE)

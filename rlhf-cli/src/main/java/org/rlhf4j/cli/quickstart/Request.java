@@ -40,8 +40,8 @@ record Request(Hero hero, String adjective, String thing) {
 
   private static final List<String> THINGS =
       List.of(
-          "ball", "hat", "box", "dog", "cat", "bird", "toy", "car", "doll", "book", "flower", "cake",
-          "boat", "kite", "tree", "truck");
+          "ball", "hat", "box", "dog", "cat", "bird", "toy", "car", "doll", "book", "flower",
+          "cake", "boat", "kite", "tree", "truck");
 
   /** The request in words; a story follows on the next line. */
   String prompt() {

@@ -163,8 +163,7 @@ final class ToyData {
             GoldJudge.gold(requests.get(i), first) - GoldJudge.gold(requests.get(i), second);
         if (difference != 0) {
           boolean firstChosen = difference > 0 != turned;
-          Map<String, String> row =
-              row(requests.get(i), "chosen", firstChosen ? first : second);
+          Map<String, String> row = row(requests.get(i), "chosen", firstChosen ? first : second);
           row.put("rejected", firstChosen ? second : first);
           (trainedOn ? pairs : heldOutPairs).add(row);
         }

@@ -87,7 +87,9 @@ public final class AtomicFiles {
     }
   }
 
-  /** Deletes a folder; after a crash it is there as a whole or {@link #removeLeftovers} finds it. */
+  /**
+   * Deletes a folder; after a crash it is there as a whole or {@link #removeLeftovers} finds it.
+   */
   public static void deleteFolder(Path folder) {
     Path absolute = folder.toAbsolutePath();
     Path leaving = partial(absolute);

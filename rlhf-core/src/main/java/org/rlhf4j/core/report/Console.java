@@ -157,12 +157,15 @@ public final class Console {
   }
 
   /** Texts side by side, each column as wide as the next and wrapped; a blank line between rows. */
-  public synchronized void sideBySide(
-      String title, List<String> header, List<List<String>> rows) {
+  public synchronized void sideBySide(String title, List<String> header, List<List<String>> rows) {
     int each = width / header.size() - INDENT.length();
     line(Style.BOLD.of(title, colour));
     line(INDENT + Style.FAINT.of(sideBySide(header, each).get(0), colour));
-    line(INDENT + Style.FAINT.of(sideBySide(header.stream().map(h -> "─".repeat(each)).toList(), each).get(0), colour));
+    line(
+        INDENT
+            + Style.FAINT.of(
+                sideBySide(header.stream().map(h -> "─".repeat(each)).toList(), each).get(0),
+                colour));
     for (int i = 0; i < rows.size(); i++) {
       if (i > 0) {
         line("");

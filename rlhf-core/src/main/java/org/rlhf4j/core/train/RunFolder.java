@@ -273,5 +273,4 @@ final class RunFolder {
       throw RlhfException.input("cannot read " + path.resolve(BEST_FOLDER) + ": " + reason(e), e);
     }
   }
-
 }

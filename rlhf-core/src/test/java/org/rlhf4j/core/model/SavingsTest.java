@@ -113,7 +113,8 @@ class SavingsTest {
   void blocksOfQueriesAreTheWholeRow() {
     List<TokenRow> documents =
         List.of(
-            TokenRow.allTargets(row(new Random(4), 33)), TokenRow.targetsFrom(row(new Random(5), 50), 20));
+            TokenRow.allTargets(row(new Random(4), 33)),
+            TokenRow.targetsFrom(row(new Random(5), 50), 20));
     TokenBatch batch = TokenBatch.ofTargets(documents);
     try (TensorScope scope = torch.scope();
         Decoder whole = new Decoder(device, model.decoder().spec(), model.weights(), 1000);
@@ -131,8 +132,7 @@ class SavingsTest {
 
   @Test
   void chunksOfTheVocabularyMatrixAreTheWholeMatrix() {
-    TokenBatch batch =
-        TokenBatch.ofTargets(List.of(TokenRow.allTargets(row(new Random(6), 20))));
+    TokenBatch batch = TokenBatch.ofTargets(List.of(TokenRow.allTargets(row(new Random(6), 20))));
     try (TensorScope scope = torch.scope();
         LmHead small = new LmHead(device, model.weights(), 0, 3);
         LmHead large = new LmHead(device, model.weights(), 0, 1000)) {
@@ -167,9 +167,7 @@ class SavingsTest {
               answered(random, prompt, lengths[1]), answered(random, prompt, lengths[2]), 0));
     }
     int[] beginning = row(random, 15);
-    pairs.add(
-        new TokenPair(
-            TokenRow.allTargets(beginning), answered(random, beginning, 6), 0));
+    pairs.add(new TokenPair(TokenRow.allTargets(beginning), answered(random, beginning, 6), 0));
     Path folder = TinyModel.rewardModel(temporary.resolve("reward"), 2);
     try (RewardModel reward =
             ModelLoader.rewardModel(
@@ -183,8 +181,7 @@ class SavingsTest {
       assertTrue(shared.tokens() < apart.tokens());
       Gradients ofApart = new Gradients(device.ops(), scope, reward.weights());
       Gradients ofShared = new Gradients(device.ops(), scope, reward.weights());
-      float[] scores =
-          reward.addGradients(apart, SavingsTest::slopes, Recording.FULL, ofApart);
+      float[] scores = reward.addGradients(apart, SavingsTest::slopes, Recording.FULL, ofApart);
       float[] again =
           reward.addGradients(shared, SavingsTest::slopes, Recording.PER_BLOCK, ofShared);
       assertArrayEquals(scores, again, 1e-5f);

@@ -37,8 +37,7 @@ class LearningRateScheduleTest {
     assertEquals(0.5, factor(LrSchedulerType.INVERSE_SQRT, 4, 100, 0, 2), 1e-12);
     assertEquals(1, factor(LrSchedulerType.INVERSE_SQRT, 4, 100, 0, 4), 1e-12);
     assertEquals(0.5, factor(LrSchedulerType.INVERSE_SQRT, 4, 100, 0, 16), 1e-12);
-    assertEquals(
-        1 / Math.sqrt(1.5), factor(LrSchedulerType.INVERSE_SQRT, 0, 100, 0, 5000), 1e-12);
+    assertEquals(1 / Math.sqrt(1.5), factor(LrSchedulerType.INVERSE_SQRT, 0, 100, 0, 5000), 1e-12);
   }
 
   @Test

@@ -69,8 +69,7 @@ class OptimizationTest {
     }
     try (TensorScope scope = torch.scope()) {
       List<Tensor> weights = List.of(floats(scope, start), floats(scope, start));
-      try (AdamW adamW =
-          new AdamW(torch, ops, SETTINGS, weights, new boolean[] {true, false})) {
+      try (AdamW adamW = new AdamW(torch, ops, SETTINGS, weights, new boolean[] {true, false})) {
         for (int t = 0; t < 3; t++) {
           List<Tensor> both = new ArrayList<>();
           both.add(floats(scope, gradients[t]));
@@ -132,10 +131,10 @@ class OptimizationTest {
 
   @Test
   void scheduleCountsStepsFromZero() {
-    LearningRateSchedule schedule =
-        new LearningRateSchedule(LrSchedulerType.LINEAR, 2, 2, 4, 0);
-    assertEquals(List.of(0.0, 1.0, 2.0, 1.0), List.of(
-        schedule.at(0), schedule.at(1), schedule.at(2), schedule.at(3)));
+    LearningRateSchedule schedule = new LearningRateSchedule(LrSchedulerType.LINEAR, 2, 2, 4, 0);
+    assertEquals(
+        List.of(0.0, 1.0, 2.0, 1.0),
+        List.of(schedule.at(0), schedule.at(1), schedule.at(2), schedule.at(3)));
   }
 
   private static Tensor floats(TensorScope scope, double[] values) {
