@@ -34,9 +34,14 @@ class RaftByCommandsTest {
   void files() throws IOException {
     model = TinyModel.causalLm(temporary.resolve("model"), 1);
     reward = TinyModel.rewardModel(temporary.resolve("reward"), 2);
+    // The loop's reward and score both read this.
+    Files.writeString(reward.resolve("config.yaml"), "append_eos: true\ntemplate: hh-hash\n");
     List<String> rows = new ArrayList<>();
     for (int i = 0; i < 6; i++) {
-      rows.add("{\"prompt\": \"Tell me %sabout %d\"}".formatted("more ".repeat(i % 3), i));
+      // Some are dialogues, which the reward model reads rewritten.
+      String form = i % 2 == 0 ? "%s" : "\\n\\nHuman: %s\\n\\nAssistant:";
+      String text = form.formatted("Tell me %sabout %d".formatted("more ".repeat(i % 3), i));
+      rows.add("{\"prompt\": \"" + text + "\"}");
     }
     prompts = Files.write(temporary.resolve("prompts.jsonl"), rows);
   }
@@ -54,31 +59,6 @@ class RaftByCommandsTest {
     return temporary.resolve(name).toString();
   }
 
-  /** Scores each response as the text of prompt and response, and joins the scores to it. */
-  private void score() throws IOException {
-    List<String> texts = new ArrayList<>();
-    List<String> places = new ArrayList<>();
-    for (String line : Files.readAllLines(temporary.resolve("responses.jsonl"))) {
-      JsonNode row = JSON.readTree(line);
-      for (int sample = 0; sample < row.path("responses").size(); sample++) {
-        String response = row.path("responses").path(sample).path("text").asText();
-        String text = row.path("prompt").asText() + response;
-        texts.add(JSON.createObjectNode().put("text", text).toString());
-        places.add("\"index\": " + row.path("index") + ", \"sample\": " + sample);
-      }
-    }
-    Files.write(temporary.resolve("texts.jsonl"), texts);
-    rlhf(
-        "score", "--model_name_or_path", reward.toString(), "--dataset_path",
-        path("texts.jsonl"), "--output_path", path("text-scores.jsonl"), "--dtype", "fp32");
-    List<String> scores = new ArrayList<>();
-    for (String line : Files.readAllLines(temporary.resolve("text-scores.jsonl"))) {
-      JsonNode score = JSON.readTree(line).path("score");
-      scores.add("{" + places.get(scores.size()) + ", \"score\": " + score + "}");
-    }
-    Files.write(temporary.resolve("scores.jsonl"), scores);
-  }
-
   @Test
   void theChainEndsWithTheLoopsWeights() throws IOException {
     rlhf(
@@ -94,7 +74,10 @@ class RaftByCommandsTest {
         "--dataset_path", prompts.toString(), "--output_path", path("responses.jsonl"),
         "--num_return_sequences", "4", "--max_new_tokens", "12", "--temperature", "0.85",
         "--dtype", "fp32");
-    score();
+    rlhf(
+        "score", "--model_name_or_path", reward.toString(),
+        "--dataset_path", path("responses.jsonl"), "--output_path", path("scores.jsonl"),
+        "--dtype", "fp32");
     rlhf(
         "select", "--dataset_path", path("responses.jsonl"),
         "--scores_path", path("scores.jsonl"), "--output_path", path("selected.jsonl"),
