@@ -289,8 +289,8 @@ public final class RowEncoder {
 
   /**
    * Encodes the prompt of a row: everything before the completion, or before the last answer of a
-   * conversation, or the one that responses belong to. {@code input_ids} are a prompt as they are. A too long prompt is never cut but
-   * dropped, or an error.
+   * conversation, or the one that responses belong to. {@code input_ids} are a prompt as they are.
+   * A too long prompt is never cut but dropped, or an error.
    */
   public Encoded<PromptRow> encodePrompt(Example example) {
     if (example instanceof Example.Responses row) {

@@ -237,8 +237,7 @@ public final class RowReader {
               TokenRow.allTargets(ids(row, REJECTED_IDS)),
               margin(row)));
     }
-    if (columns.contains(RESPONSES)
-        && Set.of(PROMPT, INPUT_IDS, RESPONSES).containsAll(columns)) {
+    if (columns.contains(RESPONSES) && Set.of(PROMPT, INPUT_IDS, RESPONSES).containsAll(columns)) {
       return responses(origin, row);
     }
     throw new UnusableRow(
@@ -276,7 +275,8 @@ public final class RowReader {
     String idsColumn = row.hasNonNull(PROMPT_IDS) ? PROMPT_IDS : INPUT_IDS;
     int[] promptIds = row.hasNonNull(idsColumn) ? ids(row, idsColumn) : null;
     if (prompt == null && promptIds == null) {
-      throw new UnusableRow("responses without their prompt: needs prompt, prompt_token_ids or input_ids");
+      throw new UnusableRow(
+          "responses without their prompt: needs prompt, prompt_token_ids or input_ids");
     }
     List<Example.Response> responses = new ArrayList<>();
     for (JsonNode one : written) {

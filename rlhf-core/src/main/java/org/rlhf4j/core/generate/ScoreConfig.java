@@ -25,11 +25,13 @@ public record ScoreConfig(
             aliases = {"model_path"})
         String modelNameOrPath,
     @Key(
-            doc = "Rows to score: .jsonl or .jsonl.gz files, rows of any form, those of generate among them.",
+            doc =
+                "Rows to score: .jsonl or .jsonl.gz files, rows of any form, those of generate among them.",
             existing = Key.Existing.FILE,
             aliases = {"dataset_name"})
         List<Path> datasetPath,
-    @Key(doc = "File for the scores, .jsonl: one row per row that is used, or per response in it.") Path outputPath,
+    @Key(doc = "File for the scores, .jsonl: one row per row that is used, or per response in it.")
+        Path outputPath,
     @Key(doc = "Rows that are computed side by side.", defaultValue = "16", atLeast = 1)
         int batchSize,
     @Key(doc = "Longest row in tokens; 0: the model's context.", defaultValue = "0", atLeast = 0)
@@ -37,12 +39,14 @@ public record ScoreConfig(
     @Key(doc = "What happens to longer rows; always counted.", defaultValue = "error")
         Overlong overlong,
     @Key(
-            doc = "Adds the end-of-sequence token where a text does not end with it. A reward model's"
+            doc =
+                "Adds the end-of-sequence token where a text does not end with it. A reward model's"
                     + " config.yaml sets another default.",
             defaultValue = "false")
         boolean appendEos,
     @Key(
-            doc = "How messages are written out; model: the model's own chat template. A reward model's"
+            doc =
+                "How messages are written out; model: the model's own chat template. A reward model's"
                     + " config.yaml sets another default.",
             defaultValue = "model")
         Template template,
@@ -65,8 +69,7 @@ public record ScoreConfig(
     Path folder = Path.of(modelNameOrPath);
     Path file = TextForm.file(folder);
     if (Files.exists(file)
-        && ModelFamilies.of(ModelFolder.open(folder)).head()
-            == ModelHead.SEQUENCE_CLASSIFICATION) {
+        && ModelFamilies.of(ModelFolder.open(folder)).head() == ModelHead.SEQUENCE_CLASSIFICATION) {
       TextForm form = TextForm.of(folder);
       defaults.put("append_eos", form.appendEos(), file + ": append_eos");
       defaults.put("template", form.template(), file + ": template");
