@@ -10,7 +10,6 @@ import java.util.List;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
-import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.config.Nearest;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.train.StopSignal;
@@ -99,8 +98,7 @@ public final class Main {
       reader.printHelp(session.out());
       return ExitCode.DONE;
     }
-    ConfigBuilder<C> builder = request.builder().onWarning(this::warn).requirePaths();
-    C config = verb.completed(builder.build(), builder, this::warn);
+    C config = request.builder().onWarning(this::warn).requirePaths().build();
     if (request.threads() > 0) {
       // Read by DJL when it loads PyTorch, which no code has done yet.
       System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));

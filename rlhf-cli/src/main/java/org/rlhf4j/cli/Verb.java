@@ -1,8 +1,6 @@
 package org.rlhf4j.cli;
 
-import java.util.function.Consumer;
 import org.rlhf4j.core.ExitCode;
-import org.rlhf4j.core.config.ConfigBuilder;
 
 /**
  * A verb of the command line that reads a configuration record.
@@ -30,17 +28,6 @@ interface Verb<C extends Record> {
    */
   default boolean stopsOnSignal() {
     return false;
-  }
-
-  /**
-   * Completes a configuration with what only this verb knows how to find.
-   *
-   * @param config as it was given
-   * @param builder that made it; takes fallbacks for keys that were not given
-   * @param warnings takes lines about what was found
-   */
-  default C completed(C config, ConfigBuilder<C> builder, Consumer<String> warnings) {
-    return config;
   }
 
   /**

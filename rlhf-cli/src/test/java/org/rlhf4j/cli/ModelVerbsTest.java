@@ -26,6 +26,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.checkpoint.SafetensorsFile;
+import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.generate.GenerationConfig;
+import org.rlhf4j.core.generate.GenerationRun;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModels;
@@ -324,6 +328,18 @@ class ModelVerbsTest {
     assertEquals(3, rows.get(0).path("responses").get(0).path("token_ids").size());
     rows = done(verb("generate", copy, data));
     assertTrue(rows.get(0).path("responses").get(0).path("token_ids").size() > 5);
+    // From Java as from the command line.
+    GenerationConfig config =
+        Config.of(GenerationConfig.class)
+            .set("model_name_or_path", copy)
+            .set("dataset_path", data)
+            .set("output_path", output)
+            .set("use_generation_config", true)
+            .set("dtype", "fp32")
+            .build();
+    new GenerationRun(config, Console.silent()).run();
+    assertEquals(
+        greedy.path("responses"), json(Files.readString(output)).path("responses"));
     Files.writeString(copy.resolve("generation_config.json"), "{\"temperature\": 0}");
     Files.delete(output);
     assertRefused(
@@ -458,6 +474,100 @@ class ModelVerbsTest {
     List<JsonNode> byHand =
         done(verb("score", reward(), data("{\"input_ids\": [256, 97, 98, 99, 257]}")));
     assertEquals(byHand.get(0).path("score").asDouble(), ended, 1e-5);
+  }
+
+  @Test
+  void eachResponseOfARowIsScoredBehindItsPrompt() throws IOException {
+    Path responses =
+        data(
+            "{\"index\": 4, \"prompt\": \"ab \", \"responses\": [{\"text\": \" c\", \"token_ids\": [1]},"
+                + " {\"text\": \"de\", \"token_ids\": [2, 3]}]}",
+            "{\"text\": \"ab\"}",
+            "{\"index\": 2, \"prompt\": \"x\", \"responses\": [{\"text\": \"y\"}]}");
+    Path texts =
+        Files.writeString(
+            folder.resolve("texts.jsonl"),
+            """
+            {"prompt": "ab ", "completion": " c"}
+            {"prompt": "ab ", "completion": "de"}
+            {"text": "ab"}
+            {"prompt": "x", "completion": "y"}
+            """);
+    int[][] places = {{4, 0}, {4, 1}, {1, -1}, {2, 0}};
+    for (Path model : List.of(lm(), reward())) {
+      List<JsonNode> found = done(verb("score", model, responses, "--batch_size", "2"));
+      List<JsonNode> expected = done(verb("score", model, texts));
+      assertEquals(4, found.size());
+      for (int i = 0; i < 4; i++) {
+        assertEquals(places[i][0], found.get(i).path("index").asInt());
+        assertEquals(places[i][1], found.get(i).path("sample").asInt(-1));
+        String number = model.equals(lm()) ? "sum_log_prob" : "score";
+        assertEquals(
+            expected.get(i).path(number).asDouble(), found.get(i).path(number).asDouble(), 1e-5);
+        assertTrue(found.get(i).has(number));
+      }
+    }
+    // Without a tokenizer the ids count.
+    Path copy = copy(reward());
+    Files.delete(copy.resolve("tokenizer.json"));
+    Path ids =
+        data(
+            "{\"index\": 0, \"prompt\": \"\", \"prompt_token_ids\": [256, 97], \"responses\":"
+                + " [{\"text\": \"\", \"token_ids\": [98]}, {\"token_ids\": [99, 257]}]}",
+            "{\"index\": 1, \"input_ids\": [256], \"responses\": [{\"token_ids\": [97, 98]}]}");
+    List<JsonNode> found = done(verb("score", copy, ids));
+    Path whole = data("{\"input_ids\": [256, 97, 98]}", "{\"input_ids\": [256, 97, 99, 257]}");
+    List<JsonNode> expected = done(verb("score", copy, whole));
+    int[] same = {0, 1, 0};
+    for (int i = 0; i < 3; i++) {
+      assertEquals(
+          expected.get(same[i]).path("score").asDouble(),
+          found.get(i).path("score").asDouble(),
+          1e-5);
+    }
+    Files.delete(output);
+    String[] refused = {
+      "{\"index\": 0, \"responses\": [{\"text\": \"a\"}]}@responses without their prompt",
+      "{\"prompt\": \"a\", \"responses\": [{\"text\": \"a\"}]}@needs an integer index",
+      "{\"index\": 0, \"prompt\": \"a\", \"responses\": []}@at least one response",
+      "{\"index\": 0, \"prompt\": \"a\", \"responses\": [{}]}@responses[0].text is missing",
+      "{\"index\": 0, \"prompt\": \"a\", \"responses\": [{\"text\": \"\"}]}@responses[0]: no token"
+    };
+    for (String each : refused) {
+      Path bad = data(each.split("@"));
+      Files.writeString(bad, each.split("@")[0] + "\n");
+      assertRefused(ExitCode.INPUT, verb("score", lm(), bad), bad + ":1: ", each.split("@")[1]);
+    }
+  }
+
+  @Test
+  void aRewardModelReadsTextsAsItWasTrained() throws IOException {
+    Path copy = copy(reward());
+    Path data = data("{\"text\": \"\\n\\nHuman: hi\\n\\nAssistant: yo\"}");
+    double plain = done(verb("score", copy, data)).get(0).path("score").asDouble();
+    double explicit =
+        done(verb("score", copy, data, "--append_eos", "true", "--template", "hh-hash"))
+            .get(0)
+            .path("score")
+            .asDouble();
+    Files.writeString(copy.resolve("config.yaml"), "append_eos: true\ntemplate: hh-hash\nseed: 1\n");
+    assertEquals(
+        explicit, done(verb("score", copy, data)).get(0).path("score").asDouble(), 1e-6);
+    String file = copy.resolve("config.yaml").toString();
+    assertTrue(
+        shown().contains("score: append_eos true, template hh-hash; " + file + " says"), shown());
+    // Keys that are given count, even where they say what would be the default elsewhere.
+    double given =
+        done(verb("score", copy, data, "--append_eos", "false", "--template", "model"))
+            .get(0)
+            .path("score")
+            .asDouble();
+    assertEquals(plain, given, 1e-6);
+    assertTrue(Math.abs(plain - explicit) > 1e-4);
+    Files.delete(output);
+    Files.writeString(copy.resolve("config.yaml"), "template: other\n");
+    assertRefused(
+        ExitCode.INPUT, verb("score", copy, data), "config.yaml: template other is not known");
   }
 
   @Test

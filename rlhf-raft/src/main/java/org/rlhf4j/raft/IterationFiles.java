@@ -2,21 +2,24 @@ package org.rlhf4j.raft;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.function.IntFunction;
 import org.rlhf4j.core.RlhfException;
-import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.FinishReason;
+import org.rlhf4j.core.generate.JsonLines;
 import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.slf4j.Logger;
@@ -29,7 +32,8 @@ import org.slf4j.LoggerFactory;
  */
 final class IterationFiles {
   private static final Logger LOG = LoggerFactory.getLogger(IterationFiles.class);
-  private static final JsonMapper JSON = new JsonMapper();
+  private static final JsonMapper JSON =
+      JsonMapper.builder().disable(SerializationFeature.FLUSH_AFTER_WRITE_VALUE).build();
   private static final int IGNORED = -100;
 
   private IterationFiles() {}
@@ -51,30 +55,37 @@ final class IterationFiles {
       List<PromptRow> prompts,
       List<List<Response>> responses,
       double[] scores) {
-    List<ObjectNode> rows = new ArrayList<>();
-    int place = 0;
-    for (int p = 0; p < prompts.size(); p++) {
-      PromptRow prompt = prompts.get(p);
-      ObjectNode row = JSON.createObjectNode().put("index", prompt.index());
-      row.put("prompt", prompt.text());
-      row.set("prompt_token_ids", numbers(prompt.ids()));
-      ArrayNode written = row.putArray("responses");
-      for (Response response : responses.get(p)) {
-        ObjectNode one = written.addObject().put("text", response.text());
-        one.set("token_ids", numbers(response.tokenIds()));
-        ArrayNode logProbs = one.putArray("log_probs");
-        for (float logProb : response.logProbs()) {
-          logProbs.add(logProb);
-        }
-        one.put("finish_reason", response.finishReason().label());
-        if (scores != null) {
-          one.put("score", scores[place]);
-        }
-        place++;
+    write(
+        file,
+        prompts.size(),
+        p -> {
+          List<Response> ofPrompt = responses.get(p);
+          int from = p * ofPrompt.size();
+          double[] ofScores =
+              scores == null ? null : Arrays.copyOfRange(scores, from, from + ofPrompt.size());
+          return samples(prompts.get(p), ofPrompt, ofScores).put("run", run);
+        });
+  }
+
+  private static ObjectNode samples(PromptRow prompt, List<Response> responses, double[] scores) {
+    ObjectNode row = JSON.createObjectNode().put("index", prompt.index());
+    row.put("prompt", prompt.text());
+    row.set("prompt_token_ids", numbers(prompt.ids()));
+    ArrayNode written = row.putArray("responses");
+    for (int sample = 0; sample < responses.size(); sample++) {
+      Response response = responses.get(sample);
+      ObjectNode one = written.addObject().put("text", response.text());
+      one.set("token_ids", numbers(response.tokenIds()));
+      ArrayNode logProbs = one.putArray("log_probs");
+      for (float logProb : response.logProbs()) {
+        logProbs.add(logProb);
       }
-      rows.add(row.put("run", run));
+      one.put("finish_reason", response.finishReason().label());
+      if (scores != null) {
+        one.put("score", scores[sample]);
+      }
     }
-    write(file, rows);
+    return row;
   }
 
   /**
@@ -91,8 +102,9 @@ final class IterationFiles {
     try {
       rows = parse(file);
     } catch (JsonProcessingException e) {
-      LOG.warn("{} is damaged and made again: {}", file, e.getOriginalMessage());
-      return null;
+      return damaged(file, e.getOriginalMessage());
+    } catch (CharacterCodingException e) {
+      return damaged(file, "not UTF-8");
     } catch (IOException e) {
       throw unreadable(file, e);
     }
@@ -110,14 +122,35 @@ final class IterationFiles {
         return null;
       }
       List<Response> ofPrompt = new ArrayList<>();
-      row.path("responses").forEach(one -> ofPrompt.add(response(one)));
+      for (JsonNode one : row.path("responses")) {
+        Response response = response(one);
+        if (response == null) {
+          return damaged(file, "line " + (p + 1) + " has a response that was not written so");
+        }
+        ofPrompt.add(response);
+      }
       responses.add(ofPrompt);
     }
     return responses;
   }
 
+  private static List<List<Response>> damaged(Path file, String reason) {
+    LOG.warn("{} is damaged and made again: {}", file, reason);
+    return null;
+  }
+
+  /** A response as {@link #samples} wrote it; null for anything else. */
   private static Response response(JsonNode one) {
     JsonNode written = one.path("log_probs");
+    JsonNode ids = one.path("token_ids");
+    boolean sound = one.path("text").isTextual() && ids.isArray() && !ids.isEmpty();
+    sound &= written.isArray() && written.size() == ids.size();
+    for (int i = 0; sound && i < ids.size(); i++) {
+      sound = ids.path(i).isInt() && written.path(i).isNumber();
+    }
+    if (!sound) {
+      return null;
+    }
     float[] logProbs = new float[written.size()];
     for (int i = 0; i < logProbs.length; i++) {
       logProbs[i] = written.path(i).floatValue();
@@ -126,8 +159,10 @@ final class IterationFiles {
         Arrays.stream(FinishReason.values())
             .filter(known -> known.label().equals(one.path("finish_reason").asText()))
             .findFirst()
-            .orElseThrow();
-    return new Response(one.path("text").asText(), ids(one.path("token_ids")), logProbs, reason);
+            .orElse(null);
+    return reason == null
+        ? null
+        : new Response(one.path("text").textValue(), ids(ids), logProbs, reason);
   }
 
   /**
@@ -138,24 +173,26 @@ final class IterationFiles {
    */
   static void writeSelected(
       Path file, List<Completion> completions, int[] places, double[] scores, boolean texts) {
-    List<ObjectNode> rows = new ArrayList<>();
-    for (int place : places) {
-      Completion completion = completions.get(place);
-      ObjectNode row =
-          JSON.createObjectNode()
-              .put("index", completion.index())
-              .put("sample", completion.sample())
-              .put("score", scores[place]);
-      if (texts) {
-        row.put("prompt", completion.prompt()).put("completion", completion.text());
-        row.set("prompt_token_ids", numbers(completion.promptIds()));
-        row.set("token_ids", numbers(completion.ids()));
-      } else {
-        putTokens(row, completion.promptIds(), completion.ids());
-      }
-      rows.add(row);
-    }
-    write(file, rows);
+    write(
+        file,
+        places.length,
+        number -> {
+          int place = places[number];
+          Completion completion = completions.get(place);
+          ObjectNode row =
+              JSON.createObjectNode()
+                  .put("index", completion.index())
+                  .put("sample", completion.sample())
+                  .put("score", scores[place]);
+          if (texts) {
+            row.put("prompt", completion.prompt()).put("completion", completion.text());
+            row.set("prompt_token_ids", numbers(completion.promptIds()));
+            row.set("token_ids", numbers(completion.ids()));
+          } else {
+            putTokens(row, completion.promptIds(), completion.ids());
+          }
+          return row;
+        });
   }
 
   /** A prompt and a response as a training row of ids, the prompt without labels. */
@@ -172,32 +209,45 @@ final class IterationFiles {
 
   /** Writes rows to train on, in a form that needs no tokenizer. */
   static void writeRows(Path file, List<TokenRow> rows) {
-    List<ObjectNode> written = new ArrayList<>();
-    for (TokenRow row : rows) {
-      int prompt = 0;
-      while (!row.targets()[prompt]) {
-        prompt++;
-      }
-      ObjectNode one = JSON.createObjectNode();
-      putTokens(
-          one,
-          Arrays.copyOf(row.ids(), prompt),
-          Arrays.copyOfRange(row.ids(), prompt, row.length()));
-      written.add(one);
-    }
-    write(file, written);
+    write(
+        file,
+        rows.size(),
+        number -> {
+          TokenRow row = rows.get(number);
+          int prompt = 0;
+          while (prompt < row.length() && !row.targets()[prompt]) {
+            prompt++;
+          }
+          ObjectNode one = JSON.createObjectNode();
+          putTokens(
+              one,
+              Arrays.copyOf(row.ids(), prompt),
+              Arrays.copyOfRange(row.ids(), prompt, row.length()));
+          return one;
+        });
   }
 
-  /** Reads what {@link #writeRows} wrote. */
+  /**
+   * Reads what {@link #writeRows} wrote.
+   *
+   * @throws RlhfException by file and line where it is something else
+   */
   static List<TokenRow> readRows(Path file) {
     List<TokenRow> rows = new ArrayList<>();
     try {
       for (JsonNode row : parse(file)) {
+        int[] ids = ids(row.path("input_ids"));
+        int[] labels = ids(row.path("labels"));
         int prompt = 0;
-        while (row.path("labels").path(prompt).asInt() == IGNORED) {
+        while (prompt < labels.length && labels[prompt] == IGNORED) {
           prompt++;
         }
-        rows.add(TokenRow.targetsFrom(ids(row.path("input_ids")), prompt));
+        if (labels.length != ids.length || prompt == ids.length) {
+          throw RlhfException.input(
+              "%s:%d: needs input_ids and as many labels, one of them not %d"
+                  .formatted(file, rows.size() + 1, IGNORED));
+        }
+        rows.add(TokenRow.targetsFrom(ids, prompt));
       }
     } catch (IOException e) {
       throw unreadable(file, e);
@@ -205,13 +255,17 @@ final class IterationFiles {
     return rows;
   }
 
-  /** Writes rows, all or none. */
-  static void write(Path file, List<ObjectNode> rows) {
-    StringBuilder lines = new StringBuilder();
-    for (ObjectNode row : rows) {
-      lines.append(row).append('\n');
-    }
-    AtomicFiles.write(file, lines.toString().getBytes(StandardCharsets.UTF_8));
+  /** Writes rows one after the other, all or none. */
+  static void write(Path file, int rows, IntFunction<ObjectNode> row) {
+    JsonLines.write(
+        file,
+        rows,
+        (json, number) -> {
+          for (Map.Entry<String, JsonNode> field : row.apply(number).properties()) {
+            json.writeFieldName(field.getKey());
+            JSON.writeTree(json, field.getValue());
+          }
+        });
   }
 
   private static List<JsonNode> parse(Path file) throws IOException {

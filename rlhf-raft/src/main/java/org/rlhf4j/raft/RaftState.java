@@ -32,9 +32,15 @@ final class RaftState implements MethodState {
   private double bestReward = Double.NEGATIVE_INFINITY;
   private int withoutBest;
 
+  private final FixedModels fixedModels;
+
+  private RaftState(FixedModels fixedModels) {
+    this.fixedModels = fixedModels;
+  }
+
   /** Goes on from a checkpoint, or begins where there is none. */
-  static RaftState of(Map<String, Object> kept, Path checkpoint) {
-    RaftState state = new RaftState();
+  static RaftState of(Map<String, Object> kept, Path checkpoint, FixedModels fixedModels) {
+    RaftState state = new RaftState(fixedModels);
     if (checkpoint != null) {
       state.iteration = ((Number) kept.get(ITERATION)).intValue();
       state.step = ((Number) kept.get(STEP)).longValue();
@@ -59,6 +65,7 @@ final class RaftState implements MethodState {
     values.put(REWARD, rows == null ? null : reward);
     values.put(BEST, Double.isFinite(bestReward) ? bestReward : null);
     values.put(WITHOUT_BEST, withoutBest);
+    values.putAll(fixedModels.values());
     return values;
   }
 

@@ -100,6 +100,13 @@ public final class RaftTrainer {
         CausalLm start = startModel(run);
         ModelReward rewardModel = reward == null ? rewardModel(run) : null;
         Generator generator = generator(run, model)) {
+      FixedModels fixedModels =
+          FixedModels.of(
+              Path.of(training.modelNameOrPath()),
+              reward == null ? Path.of(config.rewardModelNameOrPath()) : null);
+      if (run.checkpoint() != null) {
+        fixedModels.requireSame(run.kept());
+      }
       EncodedDataset<PromptRow> data = load(run, model, training.datasetPath());
       EncodedDataset<PromptRow> held =
           training.effectiveEvalStrategy() == EvalStrategy.NO
@@ -138,7 +145,7 @@ public final class RaftTrainer {
                     data.report().rowsRead(),
                     held == null ? 0 : held.report().rowsRead()),
                 false));
-        RaftState state = RaftState.of(run.kept(), run.checkpoint());
+        RaftState state = RaftState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
         banner(run, model, data, schedule, planned);
 
@@ -334,10 +341,10 @@ public final class RaftTrainer {
     } else {
       run.console().warn(phase + ": every response was discarded, there is nothing to train on");
     }
-    figures.put(MetricNames.DATA_SAMPLES, completions.size());
-    figures.put(MetricNames.DATA_KEPT, selected.length);
-    figures.put(MetricNames.DATA_DROPPED, completions.size() - selected.length);
-    figures.put(MetricNames.DATA_DISCARDED, outcome.discarded().length);
+    figures.put(MetricNames.SELECTION_SAMPLES, completions.size());
+    figures.put(MetricNames.SELECTION_KEPT, selected.length);
+    figures.put(MetricNames.SELECTION_DROPPED, completions.size() - selected.length);
+    figures.put(MetricNames.SELECTION_DISCARDED, outcome.discarded().length);
     run.write(figures);
     show(run, phase + ", before its training", rollout, training.evalDatasetPath().isEmpty());
     state.rolledOut(rows, rollout.meanReward());

@@ -126,7 +126,7 @@ public final class SelectionRun {
           "nothing to write: of %d responses %d are discarded, and %d selected ones have no text"
               .formatted(scores.length, outcome.discarded().length, outcome.selected().length));
     }
-    IterationFiles.write(config.outputPath(), written);
+    IterationFiles.write(config.outputPath(), written.size(), written::get);
     Summary summary =
         new Summary(
             rows.size(),

@@ -30,6 +30,7 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.report.Provenance;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModel;
@@ -182,9 +183,9 @@ class RaftTrainerTest {
       assertEquals(sum / 20, (Double) figures.get("reward/all_mean"), 1e-12);
       assertEquals(bestSum / 5, (Double) figures.get("reward/best_of_k"), 1e-12);
       assertEquals(selectedSum / 5, (Double) figures.get("reward/selected_mean"), 1e-12);
-      assertEquals(20L, ((Number) figures.get("data/samples")).longValue());
-      assertEquals(5L, ((Number) figures.get("data/kept")).longValue());
-      assertEquals(15L, ((Number) figures.get("data/dropped")).longValue());
+      assertEquals(20L, ((Number) figures.get("selection/samples")).longValue());
+      assertEquals(5L, ((Number) figures.get("selection/kept")).longValue());
+      assertEquals(15L, ((Number) figures.get("selection/dropped")).longValue());
       assertEquals(3L * i, ((Number) figures.get("step")).longValue());
     }
     // Ten draws of seven prompts: all of them, and three again.
@@ -337,7 +338,10 @@ class RaftTrainerTest {
         List.of(
             lines -> lines.replaceAll(line -> line.replaceFirst("\"run\":\"..", "\"run\":\"zz")),
             lines -> lines.remove(4),
-            lines -> lines.set(4, lines.get(4).substring(0, 20)));
+            lines -> lines.set(4, lines.get(4).substring(0, 20)),
+            lines -> lines.replaceAll(line -> line.replace("\"length\"", "\"nothing\"")),
+            lines -> lines.replaceAll(line -> line.replaceFirst("\"token_ids\":.[0-9]+", "\"token_ids\":[\"a\"")),
+            lines -> lines.replaceAll(line -> line.replaceFirst("\"log_probs\":.[^,]+,", "\"log_probs\":[")));
     for (int i = 0; i < spoilt.size(); i++) {
       String output = "spoilt" + i;
       assertThrows(
@@ -429,8 +433,8 @@ class RaftTrainerTest {
   void anIterationOfWhichNothingIsKeptChangesNothing() throws IOException {
     List<Map<String, Object>> metrics =
         train(builder("out").set("discard_pattern", "(?s)\\A.*"), SMALL_IDS);
-    assertEquals(3, column(metrics, "data/discarded").size());
-    assertEquals(List.of(20.0, 20.0, 20.0), column(metrics, "data/discarded"));
+    assertEquals(3, column(metrics, "selection/discarded").size());
+    assertEquals(List.of(20.0, 20.0, 20.0), column(metrics, "selection/discarded"));
     assertEquals(List.of(), column(metrics, "loss"));
     assertEquals(List.of(), column(metrics, "reward/selected_mean"));
     SameRuns.assertSameFile(model, temporary.resolve("out"), "model.safetensors");
@@ -582,6 +586,48 @@ class RaftTrainerTest {
                     resumable("out", "fp32").set("num_raft_iterations", 1).set(key, 7), SMALL_IDS));
     assertEquals(ExitCode.CONFIG, refused.exitCode());
     assertTrue(refused.getMessage().contains(key + ": the run was started with"));
+  }
+
+  @Test
+  void otherWeightsUnderTheSameNamesCannotGoOn() throws IOException {
+    Path reward = TinyModel.rewardModel(temporary.resolve("reward"), 3);
+    ConfigBuilder<RaftConfig> builder =
+        resumable("out", "fp32")
+            .set("num_raft_iterations", 1)
+            .set("reward_model_name_or_path", reward.toString());
+    new RaftTrainer(builder.build(), RunContext.silent()).train();
+    Path metrics = temporary.resolve("out/metrics.jsonl");
+    byte[] before = Files.readAllBytes(metrics);
+    for (boolean start : new boolean[] {false, true}) {
+      Path weights = (start ? model : reward).resolve("model.safetensors");
+      byte[] bytes = Files.readAllBytes(weights);
+      String then = Provenance.sha256(weights);
+      byte[] changed = bytes.clone();
+      changed[bytes.length - 1] ^= 1;
+      Files.write(weights, changed);
+      RlhfException refused =
+          assertThrows(
+              RlhfException.class,
+              () -> new RaftTrainer(builder.build(), RunContext.silent()).train());
+      assertEquals(ExitCode.CONFIG, refused.exitCode());
+      String message = refused.getMessage();
+      String key = (start ? "" : "reward_") + "model_name_or_path: ";
+      assertTrue(message.startsWith(key), message);
+      assertTrue(message.contains(then + " then, " + Provenance.sha256(weights) + " now"), message);
+      Files.write(weights, bytes);
+    }
+    assertArrayEquals(before, Files.readAllBytes(metrics));
+    new RaftTrainer(builder.build(), RunContext.silent()).train();
+  }
+
+  @Test
+  void rowsWithoutATargetAreNamed() throws IOException {
+    Path file =
+        Files.writeString(
+            temporary.resolve("rows.jsonl"), "{\"input_ids\":[1,2],\"labels\":[-100,-100]}\n");
+    RlhfException refused =
+        assertThrows(RlhfException.class, () -> IterationFiles.readRows(file));
+    assertTrue(refused.getMessage().startsWith(file + ":1: "), refused.getMessage());
   }
 
   @Test

@@ -1,12 +1,7 @@
 package org.rlhf4j.reward;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
@@ -15,6 +10,7 @@ import org.rlhf4j.core.data.Example;
 import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.data.RowOrigin;
+import org.rlhf4j.core.data.TextForm;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.Scorer;
 import org.rlhf4j.core.model.ModelFamilies;
@@ -22,36 +18,28 @@ import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.Weights;
-import org.rlhf4j.core.text.HhDialogue;
-import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.train.RewardFunction;
 
 /**
  * The raw score of a reward model's folder as a reward. It reads the text {@code prompt + response}
- * with the reward model's own tokenizer, as {@code score} reads a row with that {@code text}; with
- * an end token, and in the {@code hh-hash} form, where the folder's {@code config.yaml} says that
- * the model was trained so. A reward model without a tokenizer reads the ids of prompt and
- * response.
+ * with the reward model's own tokenizer, as {@code score} reads a row with responses: with an end
+ * token, and in the {@code hh-hash} form, where the folder says that the model was trained so
+ * ({@link TextForm}). A reward model without a tokenizer reads the ids of prompt and response.
  */
 public final class ModelReward implements RewardFunction, AutoCloseable {
-  private static final String CONFIG_FILE = "config.yaml";
-
   private final Path folder;
   private final Tokenizer tokenizer;
   private final RewardModel model;
-  private final boolean appendEos;
-  private final boolean hash;
+  private final RowEncoder encoder;
   private final Scorer scorer;
 
-  private ModelReward(
-      Path folder, Tokenizer tokenizer, RewardModel model, JsonNode trainedWith, Scorer scorer) {
+  private ModelReward(Path folder, RowEncoder encoder, RewardModel model, Scorer scorer) {
     this.folder = folder;
-    this.tokenizer = tokenizer;
+    this.tokenizer = encoder.tokenizer();
+    this.encoder = encoder;
     this.model = model;
-    this.appendEos = trainedWith.path("append_eos").asBoolean(false);
-    this.hash = trainedWith.path("template").asText().equals(Template.HH_HASH.key());
     this.scorer = scorer;
   }
 
@@ -73,25 +61,17 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
                   files.configFile(),
                   found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
     }
-    JsonNode trainedWith = trainedWith(folder.resolve(CONFIG_FILE));
+    TextForm form = TextForm.of(folder);
     Tokenizer tokenizer = Tokenizer.existsIn(folder) ? Tokenizer.load(folder) : null;
     RewardModel model =
         ModelLoader.rewardModel(device, files, new ModelLoader.Options(type, false), 0);
-    return new ModelReward(
-        folder, tokenizer, model, trainedWith, new Scorer(batchSize, done -> {}));
-  }
-
-  /** The configuration of the run that made the folder; empty for a folder from elsewhere. */
-  private static JsonNode trainedWith(Path file) {
-    YAMLMapper yaml = new YAMLMapper();
-    if (!Files.exists(file)) {
-      return yaml.createObjectNode();
-    }
-    try {
-      return yaml.readTree(file.toFile());
-    } catch (IOException e) {
-      throw RlhfException.input(file + ": cannot be read: " + e.getMessage(), e);
-    }
+    RowEncoder encoder =
+        new RowEncoder(
+            tokenizer,
+            found.spec().vocabularySize(),
+            new RowEncoder.Options(
+                form.template(), Integer.MAX_VALUE, Overlong.ERROR, form.appendEos(), false));
+    return new ModelReward(folder, encoder, model, new Scorer(batchSize, done -> {}));
   }
 
   /** Whether it reads texts, not ids. */
@@ -122,28 +102,12 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
 
   /** What the model reads. */
   int[] ids(Completion completion) {
-    Example example;
-    boolean rewrites = false;
-    if (tokenizer == null) {
-      int[] prompt = completion.promptIds();
-      int[] ids = Arrays.copyOf(prompt, prompt.length + completion.ids().length);
-      System.arraycopy(completion.ids(), 0, ids, prompt.length, completion.ids().length);
-      example = new Example.Tokens(origin(completion), TokenRow.allTargets(ids));
-    } else {
-      String text = completion.prompt() + completion.text();
-      rewrites = hash && HhDialogue.isDialogue(text);
-      example = new Example.Text(origin(completion), text);
-    }
-    RowEncoder.Options options =
-        new RowEncoder.Options(
-            rewrites ? Template.HH_HASH : Template.NONE,
-            Integer.MAX_VALUE,
-            Overlong.ERROR,
-            appendEos,
-            false);
-    int vocabulary = model.decoder().spec().vocabularySize();
     Encoded<TokenRow> encoded =
-        new RowEncoder(tokenizer, vocabulary, options).encodeDocument(example);
+        encoder.encodeResponse(
+            new RowOrigin(folder, 0, completion.index()),
+            new Example.Response(
+                completion.prompt(), completion.text(), completion.promptIds(), completion.ids()),
+            false);
     if (encoded instanceof Encoded.Kept<TokenRow> kept) {
       return kept.value().ids();
     }
@@ -151,10 +115,6 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
         encoded instanceof Encoded.Bad<TokenRow> bad ? bad.reason() : "the text cannot be read";
     throw RlhfException.input(
         completion.place() + " cannot be scored by " + folder + ": " + reason);
-  }
-
-  private RowOrigin origin(Completion completion) {
-    return new RowOrigin(folder, 0, completion.index());
   }
 
   @Override

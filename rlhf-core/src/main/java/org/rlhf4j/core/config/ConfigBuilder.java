@@ -4,9 +4,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.rlhf4j.core.RlhfException;
 import org.slf4j.LoggerFactory;
@@ -104,20 +106,6 @@ public final class ConfigBuilder<C extends Record> {
     return this;
   }
 
-  /**
-   * Sets what stands in for a key's default where the key is given nowhere.
-   *
-   * @param value as for {@link #set}
-   * @param place where the value comes from; begins every message about it
-   */
-  public ConfigBuilder<C> fallback(String key, Object value, String place) {
-    if (schema.key(key) == null) {
-      throw new IllegalArgumentException(type + " has no key " + key);
-    }
-    fallbacks.put(key, new Given(raw(value), place));
-    return this;
-  }
-
   /** Adds a problem found outside, to be reported with the others. */
   public ConfigBuilder<C> problem(String line) {
     problems.add(line);
@@ -156,12 +144,42 @@ public final class ConfigBuilder<C extends Record> {
   }
 
   /**
-   * Builds and checks the record.
+   * Builds and checks the record. Where it is {@link Completing}, keys that are given nowhere have
+   * the defaults that it finds.
    *
    * @throws RlhfException with exit status 2, whose message has one line per problem; 3 if nothing
    *     but missing files and folders is wrong
    */
   public C build() {
+    fallbacks.clear();
+    Set<String> warnings = new LinkedHashSet<>();
+    try {
+      C config = build(warnings);
+      if (!(config instanceof Completing completing)) {
+        return config;
+      }
+      completing.complete(
+          new Completing.Defaults() {
+            @Override
+            public void put(String key, Object value, String place) {
+              if (schema.key(key) == null) {
+                throw new IllegalArgumentException(type + " has no key " + key);
+              }
+              fallbacks.put(key, new Given(raw(value), place));
+            }
+
+            @Override
+            public void warn(String line) {
+              warnings.add(line);
+            }
+          });
+      return fallbacks.isEmpty() ? config : build(warnings);
+    } finally {
+      warnings.forEach(warningSink);
+    }
+  }
+
+  private C build(Set<String> warnings) {
     Problems found = new Problems();
     problems.lines().forEach(found::add);
     problems.warnings().forEach(found::warn);
@@ -170,7 +188,7 @@ public final class ConfigBuilder<C extends Record> {
       values.put(key.name(), value(key, found));
     }
     Record record = schema.build(values, found);
-    found.warnings().forEach(warningSink);
+    warnings.addAll(found.warnings());
     Problems missing = new Problems();
     if (pathsMustExist) {
       schema.keys().forEach(key -> missing(key, values.get(key.name()), missing));

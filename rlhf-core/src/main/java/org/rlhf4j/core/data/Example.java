@@ -31,6 +31,21 @@ public sealed interface Example {
   /** Column {@code input_ids}, with or without {@code labels}. */
   record Tokens(RowOrigin origin, TokenRow row) implements Example {}
 
+  /**
+   * Columns {@code index}, {@code responses} and the prompt of these, as {@code generate} writes
+   * them.
+   *
+   * @param index the prompt's number, as the row has it
+   * @param responses at least one
+   */
+  record Responses(RowOrigin origin, int index, List<Response> responses) implements Example {}
+
+  /**
+   * A response and its prompt, as texts, as ids or both; null where the one or the other is not
+   * known.
+   */
+  record Response(String prompt, String text, int[] promptIds, int[] ids) {}
+
   /** Columns {@code chosen_input_ids}, {@code rejected_input_ids}. */
   record TokensPreference(RowOrigin origin, TokenPair pair) implements Example {}
 }

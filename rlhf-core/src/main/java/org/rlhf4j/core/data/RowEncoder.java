@@ -1,5 +1,6 @@
 package org.rlhf4j.core.data;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -93,6 +94,9 @@ public final class RowEncoder {
   }
 
   private Encoded<TokenRow> encode(Example example, boolean needsTarget) {
+    if (example instanceof Example.Responses) {
+      return new Encoded.Bad<>("a row with responses is no text; score reads it, and select");
+    }
     if (needsTarget && example instanceof Example.Prompt) {
       return new Encoded.Bad<>("a prompt without a completion has nothing to predict");
     }
@@ -151,11 +155,15 @@ public final class RowEncoder {
 
   /**
    * Encodes a row of any form for scoring: a pair with both sides, even if they are equal, and
-   * everything else as one document. Throws as {@link #encodeRow}.
+   * responses each behind their prompt, as {@link #encodeResponse} says, and everything else as one
+   * document. Throws as {@link #encodeRow}.
    *
    * @param needsTargets whether every side needs a token to predict, as a language model does
    */
   public Encoded<ScoreRow> encodeForScoring(Example example, boolean needsTargets) {
+    if (example instanceof Example.Responses responses) {
+      return encodeResponses(responses, needsTargets);
+    }
     if (!isPair(example)) {
       Encoded<TokenRow> encoded = encode(example, needsTargets);
       if (encoded instanceof Encoded.Kept<TokenRow> kept) {
@@ -195,6 +203,76 @@ public final class RowEncoder {
     }
   }
 
+  private Encoded<ScoreRow> encodeResponses(Example.Responses row, boolean needsTargets) {
+    List<TokenRow> sides = new ArrayList<>();
+    int length = 0;
+    boolean truncated = false;
+    boolean prefixMismatch = false;
+    Encoded.Dropped<ScoreRow> dropped = null;
+    for (Example.Response response : row.responses()) {
+      Encoded<TokenRow> encoded = encodeResponse(row.origin(), response, needsTargets);
+      length = Math.max(length, encoded.length());
+      if (encoded instanceof Encoded.Bad<TokenRow> bad) {
+        return new Encoded.Bad<>("responses[" + sides.size() + "]: " + bad.reason());
+      } else if (encoded instanceof Encoded.Dropped<TokenRow> out) {
+        dropped = new Encoded.Dropped<>(out.reason(), length);
+      } else if (encoded instanceof Encoded.Kept<TokenRow> kept) {
+        sides.add(kept.value());
+        truncated |= kept.truncated();
+        prefixMismatch |= kept.prefixMismatch();
+      }
+    }
+    return dropped == null
+        ? new Encoded.Kept<>(
+            new ScoreRow.Responses(row.index(), List.copyOf(sides)),
+            length,
+            truncated,
+            prefixMismatch)
+        : dropped;
+  }
+
+  /**
+   * Encodes a response behind its prompt. With a tokenizer that is the text {@code prompt + text},
+   * nothing between; one that is no dialogue of HH is left as it is by {@link Template#HH_HASH}.
+   * Without a tokenizer it is the ids of both. Throws as {@link #encodeRow}.
+   *
+   * @param needsTargets whether the response needs a token to predict, as for a language model
+   */
+  public Encoded<TokenRow> encodeResponse(
+      RowOrigin origin, Example.Response response, boolean needsTargets) {
+    if (tokenizer == null) {
+      if (response.promptIds() == null || response.ids() == null) {
+        return new Encoded.Bad<>(
+            "without a tokenizer a response needs prompt_token_ids, or input_ids, and token_ids");
+      }
+      int[] prompt = response.promptIds();
+      int[] ids = Arrays.copyOf(prompt, prompt.length + response.ids().length);
+      System.arraycopy(response.ids(), 0, ids, prompt.length, response.ids().length);
+      TokenRow row = TokenRow.targetsFrom(ids, prompt.length);
+      return encode(new Example.Tokens(origin, row), needsTargets);
+    }
+    if (response.prompt() == null || response.text() == null) {
+      return new Encoded.Bad<>("a response that is read as a text needs the texts prompt and text");
+    }
+    String text = response.prompt() + response.text();
+    if (options.template() == Template.HH_HASH && !HhDialogue.isDialogue(text)) {
+      Options asItIs =
+          new Options(
+              Template.NONE,
+              options.maxLength(),
+              options.overlong(),
+              options.appendEos(),
+              options.completionOnly());
+      return new RowEncoder(tokenizer, vocabularySize, asItIs)
+          .encodeResponse(origin, response, needsTargets);
+    }
+    return encode(
+        needsTargets
+            ? new Example.Completion(origin, response.prompt(), response.text())
+            : new Example.Text(origin, text),
+        needsTargets);
+  }
+
   private static boolean isPair(Example example) {
     return example instanceof Example.Preference
         || example instanceof Example.Dialogues
@@ -211,10 +289,17 @@ public final class RowEncoder {
 
   /**
    * Encodes the prompt of a row: everything before the completion, or before the last answer of a
-   * conversation. {@code input_ids} are a prompt as they are. A too long prompt is never cut but
-   * dropped, or an error.
+   * conversation, or the one that responses belong to. {@code input_ids} are a prompt as they are.
+   * A too long prompt is never cut but dropped, or an error.
    */
   public Encoded<PromptRow> encodePrompt(Example example) {
+    if (example instanceof Example.Responses row) {
+      Example.Response first = row.responses().get(0);
+      return encodePrompt(
+          first.prompt() == null
+              ? new Example.Tokens(row.origin(), TokenRow.allTargets(first.promptIds()))
+              : new Example.Prompt(row.origin(), first.prompt()));
+    }
     try {
       int index = example.origin().index();
       PromptRow prompt;

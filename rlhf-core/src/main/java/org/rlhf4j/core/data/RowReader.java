@@ -45,6 +45,8 @@ public final class RowReader {
   private static final String LABELS = "labels";
   private static final String CHOSEN_IDS = "chosen_input_ids";
   private static final String REJECTED_IDS = "rejected_input_ids";
+  private static final String RESPONSES = "responses";
+  private static final String PROMPT_IDS = "prompt_token_ids";
 
   /** The columns that decide the form, and {@code labels}, which goes with input_ids only. */
   private static final List<String> COLUMNS =
@@ -58,11 +60,13 @@ public final class RowReader {
           INPUT_IDS,
           LABELS,
           CHOSEN_IDS,
-          REJECTED_IDS);
+          REJECTED_IDS,
+          RESPONSES);
 
   private static final String FORMS =
       "text | prompt | prompt, completion | messages | prompt, chosen, rejected | chosen, rejected"
-          + " | input_ids | input_ids, labels | chosen_input_ids, rejected_input_ids";
+          + " | input_ids | input_ids, labels | chosen_input_ids, rejected_input_ids"
+          + " | prompt, responses | input_ids, responses";
 
   /** The label of a token that is no target. */
   private static final int IGNORED = -100;
@@ -233,6 +237,9 @@ public final class RowReader {
               TokenRow.allTargets(ids(row, REJECTED_IDS)),
               margin(row)));
     }
+    if (columns.contains(RESPONSES) && Set.of(PROMPT, INPUT_IDS, RESPONSES).containsAll(columns)) {
+      return responses(origin, row);
+    }
     throw new UnusableRow(
         (columns.isEmpty() ? "no known column" : "columns " + String.join(", ", columns))
             + " are no form of row; allowed: "
@@ -251,6 +258,45 @@ public final class RowReader {
       throw new UnusableRow(name + " holds half of a surrogate pair, which is no character");
     }
     return text;
+  }
+
+  private static Example responses(RowOrigin origin, JsonNode row) throws UnusableRow {
+    JsonNode index = row.path("index");
+    if (!index.isIntegralNumber() || !index.canConvertToInt()) {
+      throw new UnusableRow("a row with responses needs an integer index");
+    }
+    JsonNode written = row.path(RESPONSES);
+    if (!written.isArray() || written.isEmpty()) {
+      throw new UnusableRow("responses must be a list with at least one response");
+    }
+    // A model without a tokenizer leaves its texts empty.
+    boolean hasText = !row.path(PROMPT).asText().isEmpty() || row.path(PROMPT).isContainerNode();
+    String prompt = hasText ? string(row.path(PROMPT), PROMPT) : null;
+    String idsColumn = row.hasNonNull(PROMPT_IDS) ? PROMPT_IDS : INPUT_IDS;
+    int[] promptIds = row.hasNonNull(idsColumn) ? ids(row, idsColumn) : null;
+    if (prompt == null && promptIds == null) {
+      throw new UnusableRow(
+          "responses without their prompt: needs prompt, prompt_token_ids or input_ids");
+    }
+    List<Example.Response> responses = new ArrayList<>();
+    for (JsonNode one : written) {
+      String place = "responses[" + responses.size() + "].";
+      JsonNode text = one.path(TEXT);
+      if (one.hasNonNull(TEXT) && !text.asText().isEmpty()) {
+        string(text, place + TEXT);
+      }
+      boolean hasIds = one.hasNonNull("token_ids");
+      if (!text.isTextual() && !hasIds) {
+        throw new UnusableRow(place + "text is missing");
+      }
+      responses.add(
+          new Example.Response(
+              prompt,
+              text.textValue(),
+              promptIds,
+              hasIds ? integers(one.path("token_ids"), place + "token_ids") : null));
+    }
+    return new Example.Responses(origin, index.intValue(), List.copyOf(responses));
   }
 
   private static double margin(JsonNode row) throws UnusableRow {
@@ -287,15 +333,14 @@ public final class RowReader {
   }
 
   private static int[] ids(JsonNode row, String column) throws UnusableRow {
-    int[] ids = integers(row, column);
+    int[] ids = integers(row.path(column), column);
     if (ids.length == 0) {
       throw new UnusableRow(column + " is empty");
     }
     return ids;
   }
 
-  private static int[] integers(JsonNode row, String column) throws UnusableRow {
-    JsonNode node = row.path(column);
+  private static int[] integers(JsonNode node, String column) throws UnusableRow {
     if (!node.isArray()) {
       throw new UnusableRow(column + " must be a list of integers, is " + typeName(node));
     }
@@ -312,7 +357,7 @@ public final class RowReader {
 
   private static TokenRow labelled(JsonNode row) throws UnusableRow {
     int[] ids = ids(row, INPUT_IDS);
-    int[] labels = integers(row, LABELS);
+    int[] labels = integers(row.path(LABELS), LABELS);
     if (labels.length != ids.length) {
       throw new UnusableRow(
           "labels has %d entries, input_ids %d".formatted(labels.length, ids.length));

@@ -2,14 +2,21 @@ package org.rlhf4j.core.generate;
 
 import java.nio.file.Path;
 import java.util.List;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.Completing;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.text.Template;
 
-/** The keys of {@code generate}: responses of a model to a file of prompts. */
+/**
+ * The keys of {@code generate}: responses of a model to a file of prompts. With {@code
+ * use_generation_config} a record that is built from keys has the model's settings where a key is
+ * not given; one that is made by its constructor gives every key.
+ */
 public record GenerationConfig(
     @Key(
             doc = "Folder of the model.",
@@ -52,7 +59,20 @@ public record GenerationConfig(
             defaultValue = "auto",
             choices = {"auto", "cpu", "cuda", "cuda:N"})
         String device)
-    implements Checked {
+    implements Checked, Completing {
+  @Override
+  public void complete(Defaults defaults) {
+    if (!useGenerationConfig) {
+      return;
+    }
+    ModelFolder folder = ModelFolder.open(Path.of(modelNameOrPath));
+    int vocabulary = ModelFamilies.of(folder).spec().vocabularySize();
+    ModelGenerationConfig settings = ModelGenerationConfig.of(folder, vocabulary);
+    Path file = folder.path().resolve(ModelGenerationConfig.FILE_NAME);
+    settings.keys().forEach((key, value) -> defaults.put(key, value, file + ": " + key));
+    settings.notTaken().forEach(name -> defaults.warn(file + ": " + name + " is not taken"));
+  }
+
   @Override
   public void check(Problems problems) {
     problems.require(

@@ -10,19 +10,20 @@ import java.nio.file.Path;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 
 /** Writes a file of one JSON object a line, whole or not at all. */
-final class JsonLines {
+public final class JsonLines {
   private static final JsonFactory JSON = new JsonFactory();
 
   private JsonLines() {}
 
   /** Writes one row's fields. */
   @FunctionalInterface
-  interface Row {
+  public interface Row {
+    /** Writes into the object of that row, which is open. */
     void write(JsonGenerator json, int row) throws IOException;
   }
 
   /** Replaces or creates the file. */
-  static void write(Path file, int rows, Row fields) {
+  public static void write(Path file, int rows, Row fields) {
     AtomicFiles.write(
         file,
         channel -> {

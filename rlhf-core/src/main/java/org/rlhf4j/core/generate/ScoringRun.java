@@ -2,6 +2,7 @@ package org.rlhf4j.core.generate;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,6 +12,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.data.ScoreRow;
+import org.rlhf4j.core.data.TextForm;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.ModelFamilies;
@@ -26,7 +28,7 @@ import org.rlhf4j.core.train.Compute;
 
 /**
  * Scores a file of rows with a language model or a reward model and writes one row of numbers for
- * each that is used, in the order of the input.
+ * each that is used, in the order of the input; of a row with responses one for each of these.
  */
 public final class ScoringRun {
   private final ScoreConfig config;
@@ -41,7 +43,7 @@ public final class ScoringRun {
   /**
    * What was done.
    *
-   * @param rows rows written
+   * @param rows rows used
    * @param tokens tokens of these rows
    * @param seconds spent on computing
    */
@@ -58,6 +60,12 @@ public final class ScoringRun {
     ModelFolder folder = ModelFolder.open(Path.of(config.modelNameOrPath()));
     ModelFamilies.Model model = ModelFamilies.of(folder);
     boolean reward = model.head() == ModelHead.SEQUENCE_CLASSIFICATION;
+    if (reward && Files.exists(TextForm.file(folder.path()))) {
+      console.line(
+          "score: append_eos %b, template %s; %s says how the model was trained"
+              .formatted(
+                  config.appendEos(), config.template().key(), TextForm.file(folder.path())));
+    }
     EncodedDataset<ScoreRow> data = load(folder, model, !reward);
     data.report().lines().forEach(console::line);
 
@@ -108,11 +116,14 @@ public final class ScoringRun {
     }
   }
 
-  /** How a row's numbers are written, given the number of its first side among all sides. */
+  /** How numbers are written, given the place among all sides: a response's, or the first. */
   @FunctionalInterface
   private interface Fields {
     void write(JsonGenerator json, ScoreRow row, int side) throws IOException;
   }
+
+  /** A line of the output: a row, and which of its responses. */
+  private record Written(int row, int sample) {}
 
   private record Scored(Fields fields, double seconds) {}
 
@@ -157,12 +168,26 @@ public final class ScoringRun {
     for (int row = 1; row < firstSide.length; row++) {
       firstSide[row] = firstSide[row - 1] + data.rows().get(row - 1).sides().size();
     }
+    List<Written> written = new ArrayList<>();
+    for (int row = 0; row < firstSide.length; row++) {
+      int lines = data.rows().get(row) instanceof ScoreRow.Responses all ? all.sides().size() : 1;
+      for (int sample = 0; sample < lines; sample++) {
+        written.add(new Written(row, sample));
+      }
+    }
     JsonLines.write(
         config.outputPath(),
-        data.size(),
-        (json, row) -> {
-          json.writeNumberField("index", data.rowIndices()[row]);
-          fields.write(json, data.rows().get(row), firstSide[row]);
+        written.size(),
+        (json, line) -> {
+          Written place = written.get(line);
+          ScoreRow row = data.rows().get(place.row());
+          if (row instanceof ScoreRow.Responses responses) {
+            json.writeNumberField("index", responses.index());
+            json.writeNumberField("sample", place.sample());
+          } else {
+            json.writeNumberField("index", data.rowIndices()[place.row()]);
+          }
+          fields.write(json, row, firstSide[place.row()] + place.sample());
         });
   }
 

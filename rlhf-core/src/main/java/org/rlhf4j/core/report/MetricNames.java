@@ -35,10 +35,12 @@ public final class MetricNames {
   public static final String DISTINCT_2 = "diversity/distinct_2";
   public static final String COMPLETIONS_MEAN_LENGTH = "completions/mean_length";
   public static final String COMPLETIONS_CLIPPED_RATIO = "completions/clipped_ratio";
+  public static final String SELECTION_SAMPLES = "selection/samples";
+  public static final String SELECTION_KEPT = "selection/kept";
+  public static final String SELECTION_DROPPED = "selection/dropped";
+  public static final String SELECTION_DISCARDED = "selection/discarded";
 
   // Data.
-  public static final String DATA_SAMPLES = "data/samples";
-  public static final String DATA_DISCARDED = "data/discarded";
   public static final String DATA_KEPT = "data/kept";
   public static final String DATA_DROPPED = "data/dropped";
   public static final String DATA_TRUNCATED = "data/truncated";

@@ -429,24 +429,37 @@ class ConfigTest {
     }
   }
 
+  record FromElsewhere(
+      @Key(doc = "One.", defaultValue = "1", atLeast = 0) int one,
+      @Key(doc = "Two.", defaultValue = "2") int two,
+      @Key(doc = "Three.", defaultValue = "3") int three,
+      @Key(doc = "Stop.", defaultValue = Key.NONE) List<String> stop)
+      implements Completing {
+    @Override
+    public void complete(Defaults defaults) {
+      defaults.put("one", two, "elsewhere: one");
+      defaults.put("two", 8, "elsewhere: two");
+      defaults.put("three", "4", "elsewhere: three");
+      defaults.put("stop", List.of("a", "b"), "elsewhere: stop");
+      defaults.warn("elsewhere: a warning");
+    }
+  }
+
   @Test
-  void fallbacksStandInForWhatIsGivenNowhere() throws IOException {
-    Path file = yaml("max_length: 5\n");
-    Method config =
-        complete()
-            .file(file)
-            .set("seed", 9)
-            .fallback("max_length", 7, "elsewhere: max_length")
-            .fallback("seed", 8, "elsewhere: seed")
-            .fallback("passes", "4", "elsewhere: passes")
-            .fallback("stop", List.of("a", "b"), "elsewhere: stop")
+  void defaultsFromElsewhereCountWhereAKeyIsGivenNowhere() throws IOException {
+    List<String> warnings = new ArrayList<>();
+    // A value that equals the key's own default is given all the same.
+    FromElsewhere config =
+        Config.of(FromElsewhere.class)
+            .onWarning(warnings::add)
+            .file(yaml("one: 1\n"))
+            .set("two", 9)
             .build();
-    assertEquals(5, config.training().maxLength());
-    assertEquals(9, config.training().seed());
-    assertEquals(4, config.passes());
-    assertEquals(List.of("a", "b"), config.stop());
-    assertEquals(
-        List.of("elsewhere: learning_rate: found -1, allowed: a number >= 0"),
-        problems(complete().fallback("learning_rate", "-1", "elsewhere: learning_rate")));
+    assertEquals(new FromElsewhere(1, 9, 4, List.of("a", "b")), config);
+    assertEquals(List.of("elsewhere: a warning"), warnings);
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class, () -> Config.of(FromElsewhere.class).set("two", -1).build());
+    assertEquals("elsewhere: one: found -1, allowed: a whole number >= 0", refused.getMessage());
   }
 }
