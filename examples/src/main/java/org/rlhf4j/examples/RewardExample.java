@@ -22,7 +22,7 @@ public final class RewardExample {
             .set("eval_dataset_path", "examples/data/hh/harmless-base-test.jsonl.gz")
             .set("output_dir", args.length > 0 ? args[0] : "runs/example-reward")
             .set("learning_rate", 3e-4)
-            .set("max_steps", 40)
+            .set("max_steps", 10)
             .build();
     new RewardTrainer(config, RunContext.standard()).train();
   }

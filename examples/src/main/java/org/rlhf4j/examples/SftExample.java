@@ -22,7 +22,7 @@ public final class SftExample {
             .set("output_dir", args.length > 0 ? args[0] : "runs/example-sft")
             .set("max_length", 512)
             .set("learning_rate", 1e-3)
-            .set("max_steps", 40)
+            .set("max_steps", 10)
             .build();
     new SftTrainer(config, RunContext.standard()).train();
   }
