@@ -338,8 +338,7 @@ class ModelVerbsTest {
             .set("dtype", "fp32")
             .build();
     new GenerationRun(config, Console.silent()).run();
-    assertEquals(
-        greedy.path("responses"), json(Files.readString(output)).path("responses"));
+    assertEquals(greedy.path("responses"), json(Files.readString(output)).path("responses"));
     Files.writeString(copy.resolve("generation_config.json"), "{\"temperature\": 0}");
     Files.delete(output);
     assertRefused(
@@ -550,9 +549,9 @@ class ModelVerbsTest {
             .get(0)
             .path("score")
             .asDouble();
-    Files.writeString(copy.resolve("config.yaml"), "append_eos: true\ntemplate: hh-hash\nseed: 1\n");
-    assertEquals(
-        explicit, done(verb("score", copy, data)).get(0).path("score").asDouble(), 1e-6);
+    Files.writeString(
+        copy.resolve("config.yaml"), "append_eos: true\ntemplate: hh-hash\nseed: 1\n");
+    assertEquals(explicit, done(verb("score", copy, data)).get(0).path("score").asDouble(), 1e-6);
     String file = copy.resolve("config.yaml").toString();
     assertTrue(
         shown().contains("score: append_eos true, template hh-hash; " + file + " says"), shown());

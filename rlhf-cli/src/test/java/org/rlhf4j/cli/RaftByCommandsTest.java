@@ -50,8 +50,7 @@ class RaftByCommandsTest {
     ByteArrayOutputStream said = new ByteArrayOutputStream();
     PrintStream stream = new PrintStream(said, true, StandardCharsets.UTF_8);
     ExitCode code =
-        Main.run(
-            Verbs.ALL, new Session(stream, stream, new StopSignal(), Arrays.asList(words)));
+        Main.run(Verbs.ALL, new Session(stream, stream, new StopSignal(), Arrays.asList(words)));
     assertEquals(ExitCode.DONE, code, said.toString(StandardCharsets.UTF_8));
   }
 
@@ -62,41 +61,109 @@ class RaftByCommandsTest {
   @Test
   void theChainEndsWithTheLoopsWeights() throws IOException {
     rlhf(
-        "raft", "--model_name_or_path", model.toString(),
-        "--reward_model_name_or_path", reward.toString(),
-        "--dataset_path", prompts.toString(), "--output_dir", path("loop"),
-        "--num_raft_iterations", "1", "--samples_per_prompt", "4", "--keep_fraction", "0.25",
-        "--epochs_per_iteration", "2", "--max_new_tokens", "12", "--max_length", "96",
-        "--per_device_train_batch_size", "4", "--learning_rate", "1e-2", "--dtype", "fp32",
-        "--shuffle_dataset", "false");
+        "raft",
+        "--model_name_or_path",
+        model.toString(),
+        "--reward_model_name_or_path",
+        reward.toString(),
+        "--dataset_path",
+        prompts.toString(),
+        "--output_dir",
+        path("loop"),
+        "--num_raft_iterations",
+        "1",
+        "--samples_per_prompt",
+        "4",
+        "--keep_fraction",
+        "0.25",
+        "--epochs_per_iteration",
+        "2",
+        "--max_new_tokens",
+        "12",
+        "--max_length",
+        "96",
+        "--per_device_train_batch_size",
+        "4",
+        "--learning_rate",
+        "1e-2",
+        "--dtype",
+        "fp32",
+        "--shuffle_dataset",
+        "false");
     rlhf(
-        "generate", "--model_name_or_path", model.toString(),
-        "--dataset_path", prompts.toString(), "--output_path", path("responses.jsonl"),
-        "--num_return_sequences", "4", "--max_new_tokens", "12", "--temperature", "0.85",
-        "--dtype", "fp32");
+        "generate",
+        "--model_name_or_path",
+        model.toString(),
+        "--dataset_path",
+        prompts.toString(),
+        "--output_path",
+        path("responses.jsonl"),
+        "--num_return_sequences",
+        "4",
+        "--max_new_tokens",
+        "12",
+        "--temperature",
+        "0.85",
+        "--dtype",
+        "fp32");
     rlhf(
-        "score", "--model_name_or_path", reward.toString(),
-        "--dataset_path", path("responses.jsonl"), "--output_path", path("scores.jsonl"),
-        "--dtype", "fp32");
+        "score",
+        "--model_name_or_path",
+        reward.toString(),
+        "--dataset_path",
+        path("responses.jsonl"),
+        "--output_path",
+        path("scores.jsonl"),
+        "--dtype",
+        "fp32");
     rlhf(
-        "select", "--dataset_path", path("responses.jsonl"),
-        "--scores_path", path("scores.jsonl"), "--output_path", path("selected.jsonl"),
-        "--keep_fraction", "0.25", "--output_format", "tokens",
-        "--model_name_or_path", model.toString());
+        "select",
+        "--dataset_path",
+        path("responses.jsonl"),
+        "--scores_path",
+        path("scores.jsonl"),
+        "--output_path",
+        path("selected.jsonl"),
+        "--keep_fraction",
+        "0.25",
+        "--output_format",
+        "tokens",
+        "--model_name_or_path",
+        model.toString());
     rlhf(
-        "sft", "--model_name_or_path", model.toString(),
-        "--dataset_path", path("selected.jsonl"), "--output_dir", path("chain"),
-        "--num_train_epochs", "2", "--per_device_train_batch_size", "4",
-        "--learning_rate", "1e-2", "--lr_scheduler_type", "constant", "--dtype", "fp32",
-        "--shuffle_dataset", "false");
+        "sft",
+        "--model_name_or_path",
+        model.toString(),
+        "--dataset_path",
+        path("selected.jsonl"),
+        "--output_dir",
+        path("chain"),
+        "--num_train_epochs",
+        "2",
+        "--per_device_train_batch_size",
+        "4",
+        "--learning_rate",
+        "1e-2",
+        "--lr_scheduler_type",
+        "constant",
+        "--dtype",
+        "fp32",
+        "--shuffle_dataset",
+        "false");
     SameRuns.assertSameFile(
         temporary.resolve("loop"), temporary.resolve("chain"), "model.safetensors");
 
     // The loop's own files serve as well: its samples for select, its selection for sft.
     rlhf(
-        "select", "--dataset_path", path("loop/iterations/iteration-1/samples.jsonl"),
-        "--output_path", path("again.jsonl"), "--keep_fraction", "0.25",
-        "--output_format", "tokens");
+        "select",
+        "--dataset_path",
+        path("loop/iterations/iteration-1/samples.jsonl"),
+        "--output_path",
+        path("again.jsonl"),
+        "--keep_fraction",
+        "0.25",
+        "--output_format",
+        "tokens");
     List<String> selected = Files.readAllLines(temporary.resolve("selected.jsonl"));
     List<String> again = Files.readAllLines(temporary.resolve("again.jsonl"));
     assertEquals(6, again.size());
@@ -109,8 +176,16 @@ class RaftByCommandsTest {
       assertEquals(one.path("score").asDouble(), other.path("score").asDouble(), 1e-5);
     }
     rlhf(
-        "sft", "--model_name_or_path", model.toString(),
-        "--dataset_path", path("loop/iterations/iteration-1/selected.jsonl"),
-        "--output_dir", path("texts"), "--max_steps", "1", "--dtype", "fp32");
+        "sft",
+        "--model_name_or_path",
+        model.toString(),
+        "--dataset_path",
+        path("loop/iterations/iteration-1/selected.jsonl"),
+        "--output_dir",
+        path("texts"),
+        "--max_steps",
+        "1",
+        "--dtype",
+        "fp32");
   }
 }

@@ -340,8 +340,12 @@ class RaftTrainerTest {
             lines -> lines.remove(4),
             lines -> lines.set(4, lines.get(4).substring(0, 20)),
             lines -> lines.replaceAll(line -> line.replace("\"length\"", "\"nothing\"")),
-            lines -> lines.replaceAll(line -> line.replaceFirst("\"token_ids\":.[0-9]+", "\"token_ids\":[\"a\"")),
-            lines -> lines.replaceAll(line -> line.replaceFirst("\"log_probs\":.[^,]+,", "\"log_probs\":[")));
+            lines ->
+                lines.replaceAll(
+                    line -> line.replaceFirst("\"token_ids\":.[0-9]+", "\"token_ids\":[\"a\"")),
+            lines ->
+                lines.replaceAll(
+                    line -> line.replaceFirst("\"log_probs\":.[^,]+,", "\"log_probs\":[")));
     for (int i = 0; i < spoilt.size(); i++) {
       String output = "spoilt" + i;
       assertThrows(
@@ -625,8 +629,7 @@ class RaftTrainerTest {
     Path file =
         Files.writeString(
             temporary.resolve("rows.jsonl"), "{\"input_ids\":[1,2],\"labels\":[-100,-100]}\n");
-    RlhfException refused =
-        assertThrows(RlhfException.class, () -> IterationFiles.readRows(file));
+    RlhfException refused = assertThrows(RlhfException.class, () -> IterationFiles.readRows(file));
     assertTrue(refused.getMessage().startsWith(file + ":1: "), refused.getMessage());
   }
 
