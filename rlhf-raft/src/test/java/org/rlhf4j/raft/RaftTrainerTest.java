@@ -333,10 +333,21 @@ class RaftTrainerTest {
     assertTrue(Files.readString(samples).contains("a sign"));
     SameRuns.assertSame(whole, temporary.resolve("out"));
 
-    // The same from another policy's run, cut short, and damaged: drawn again.
+    // Drawn by another policy, cut short, and damaged: drawn again.
+    assertThrows(
+        Killed.class,
+        () ->
+            run(
+                resumable("other", "fp32").set("learning_rate", 2e-2),
+                Place.METRICS,
+                7,
+                true,
+                new StopSignal()));
+    List<String> others =
+        Files.readAllLines(temporary.resolve("other/iterations/iteration-2/samples.jsonl"));
     List<Consumer<List<String>>> spoilt =
         List.of(
-            lines -> lines.replaceAll(line -> line.replaceFirst("\"run\":\"..", "\"run\":\"zz")),
+            lines -> lines.replaceAll(line -> others.get(lines.indexOf(line))),
             lines -> lines.remove(4),
             lines -> lines.set(4, lines.get(4).substring(0, 20)),
             lines -> lines.replaceAll(line -> line.replace("\"length\"", "\"nothing\"")),
