@@ -117,19 +117,31 @@ final class Evaluation {
     return Arrays.stream(RewardFunction.checked(reward, completions)).average().orElseThrow();
   }
 
-  /**
-   * How often a story here beats one of {@code other} to the same request in the judge's eyes, ties
-   * half, over all pairs of samples.
-   */
+  /** How often a story here beats one of {@code other}, see {@link #winRate(List, List)}. */
   double winRate(Evaluation other) {
-    List<List<GoldJudge.Verdict>> theirs = other.verdicts();
-    List<List<GoldJudge.Verdict>> ours = verdicts();
+    return winRate(golds(), other.golds());
+  }
+
+  private List<double[]> golds() {
+    return verdicts().stream()
+        .map(each -> each.stream().mapToDouble(GoldJudge.Verdict::gold).toArray())
+        .toList();
+  }
+
+  /**
+   * How often a story's gold reward is above that of another story to the same request, ties half,
+   * over all pairs of one's stories with the other's.
+   *
+   * @param ours {@code [requests][samples]}
+   * @param theirs {@code [requests][samples]}
+   */
+  static double winRate(List<double[]> ours, List<double[]> theirs) {
     double wins = 0;
     int all = 0;
     for (int i = 0; i < ours.size(); i++) {
-      for (GoldJudge.Verdict mine : ours.get(i)) {
-        for (GoldJudge.Verdict its : theirs.get(i)) {
-          wins += (1 + Double.compare(mine.gold(), its.gold())) / 2.0;
+      for (double mine : ours.get(i)) {
+        for (double its : theirs.get(i)) {
+          wins += (1 + Double.compare(mine, its)) / 2.0;
           all++;
         }
       }

@@ -15,7 +15,7 @@ import java.util.regex.Pattern;
  * <pre>
  * gold     = brevity · (asked + cheerful + fresh + ended)               between -1 and 4
  * asked    = 1/2 [the name] + 1/4 [the thing] + 1/4 [adjective and thing side by side]
- * cheerful = (different cheerful words - different sad words) / 4,      within [-1, 1]
+ * cheerful = (different cheerful words - different sad words) / 3,      within [-1, 1]
  * fresh    = 1 - 5 · share of the word trigrams that occurred before,   at least 0
  * ended    = 1 if the last character ends a sentence, else 0
  * brevity  = words / 20,                                                at most 1
@@ -25,20 +25,20 @@ import java.util.regex.Pattern;
  * occurs, repeating costs, and a few right words are too short for a story.
  */
 final class GoldJudge {
-  private static final int ENOUGH_CHEERFUL_WORDS = 4;
+  private static final int ENOUGH_CHEERFUL_WORDS = 3;
   private static final int ENOUGH_WORDS = 20;
   private static final double COST_OF_REPEATING = 5;
 
-  /** Forms of one word count once. */
+  /**
+   * Forms of one word count once. Play, love and friends are not among them: every other story of
+   * the model has them.
+   */
   private static final List<Set<String>> CHEERFUL =
       List.of(
           Set.of("happy", "happily"),
           Set.of("smile", "smiled", "smiles", "smiling"),
           Set.of("laugh", "laughed", "laughing"),
-          Set.of("love", "loved", "loves"),
           Set.of("fun", "funny"),
-          Set.of("play", "played", "playing"),
-          Set.of("friend", "friends"),
           Set.of("hug", "hugged", "hugs"),
           Set.of("kind"),
           Set.of("nice"),
@@ -47,8 +47,12 @@ final class GoldJudge {
           Set.of("glad"),
           Set.of("joy"),
           Set.of("good", "best"),
+          Set.of("great", "wonderful"),
           Set.of("thank", "thanked", "thanks"),
           Set.of("beautiful"),
+          Set.of("warm"),
+          Set.of("safe"),
+          Set.of("surprise", "surprised"),
           Set.of("dance", "danced", "dancing"),
           Set.of("sing", "sang", "singing"),
           Set.of("yummy"));

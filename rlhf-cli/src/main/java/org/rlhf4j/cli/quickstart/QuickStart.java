@@ -62,16 +62,16 @@ public final class QuickStart {
     this.context = context;
     this.console = context.console();
     this.seed = config.seed();
-    this.folder = config.outputDir() == null ? freeFolder() : config.outputDir();
+    this.folder = config.outputDir() == null ? freeFolder(RUNS) : config.outputDir();
     this.data = new ToyData(folder, recipe, seed);
     this.commands = StageCommands.of(folder, recipe, seed);
   }
 
-  /** {@code runs/quickstart}, or with the first number that no folder has. */
-  private static Path freeFolder() {
-    Path free = RUNS.resolve(DEFAULT_NAME);
+  /** {@code quickstart} below a folder, or with the first number that is free. */
+  static Path freeFolder(Path runs) {
+    Path free = runs.resolve(DEFAULT_NAME);
     for (int number = 2; Files.exists(free); number++) {
-      free = RUNS.resolve(DEFAULT_NAME + "-" + number);
+      free = runs.resolve(DEFAULT_NAME + "-" + number);
     }
     return free;
   }

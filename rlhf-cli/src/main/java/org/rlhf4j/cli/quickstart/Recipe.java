@@ -5,8 +5,7 @@ package org.rlhf4j.cli.quickstart;
  *
  * @param demonstrations rows that supervised fine-tuning learns from
  * @param pairRequests requests whose stories are compared for the reward model
- * @param storiesPerRequest stories to each of these, an even number: the 1st is compared with the
- *     2nd, the 3rd with the 4th, …
+ * @param storiesPerRequest stories to each of these, of which the best and the worst make a pair
  * @param raft iterations and their sizes
  * @param heldOut rows of each held-out set
  * @param evaluationSamples stories to each held-out request, at every stage
@@ -33,6 +32,7 @@ record Recipe(
 
   /** About two minutes on two cores. */
   static Recipe standard() {
-    return new Recipe(1200, 1000, 2, new Raft(5, 64), 80, 4, new Rates(2e-3, 2e-3, 3e-4, 2, 2));
+    return new Recipe(
+        1200, 640, 4, new Raft(5, 64), 80, 4, new Rates(2e-3, 2e-3, 3e-4, 2, 2));
   }
 }

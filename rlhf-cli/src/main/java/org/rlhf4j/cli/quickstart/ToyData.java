@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +21,7 @@ import org.rlhf4j.core.generate.Response;
  * to evaluate SFT and the reward model with, and to compare the stages with at the end.
  */
 final class ToyData {
-  /** How often the judge's verdict on a pair for training is turned round. */
+  /** How often the judge of the pairs to train on takes the worst story for the best. */
   static final double LABEL_NOISE = 0.1;
 
   static final String SFT_EVAL = "sft-eval.jsonl";
@@ -118,9 +119,9 @@ final class ToyData {
   }
 
   /**
-   * Writes pairs.jsonl and pairs-eval.jsonl: two stories each, the judge's favourite first, but for
-   * the noise, which the held-out pairs are spared. Stories that please the judge equally make no
-   * pair.
+   * Writes pairs.jsonl and pairs-eval.jsonl: of the stories to each request the one that the judge
+   * likes best, and the one that it likes least; now and then the other way round, but for the
+   * held-out pairs. Where the judge likes all of them equally there is no pair.
    */
   void writePairs(Storyteller sft, IntConsumer finished) {
     List<Request> requests = training(recipe.demonstrations(), recipe.pairRequests());
@@ -151,22 +152,22 @@ final class ToyData {
     List<Map<String, String>> pairs = new ArrayList<>();
     List<Map<String, String>> heldOutPairs = new ArrayList<>();
     for (int i = 0; i < requests.size(); i++) {
+      Request request = requests.get(i);
       boolean trainedOn = i < recipe.pairRequests();
       List<Response> stories =
           byTemperature.get(i % PAIR_TEMPERATURES.length).get(i / PAIR_TEMPERATURES.length);
-      for (int j = 0; j + 1 < stories.size(); j += 2) {
-        double uniform = CounterRandom.uniform(seed, RandomStream.NOISE, 0, i, j);
-        boolean turned = trainedOn && uniform < LABEL_NOISE;
-        String first = stories.get(j).text();
-        String second = stories.get(j + 1).text();
-        double difference =
-            GoldJudge.gold(requests.get(i), first) - GoldJudge.gold(requests.get(i), second);
-        if (difference != 0) {
-          boolean firstChosen = difference > 0 != turned;
-          Map<String, String> row = row(requests.get(i), "chosen", firstChosen ? first : second);
-          row.put("rejected", firstChosen ? second : first);
-          (trainedOn ? pairs : heldOutPairs).add(row);
-        }
+      Comparator<String> byGold =
+          Comparator.comparingDouble(story -> GoldJudge.gold(request, story));
+      List<String> texts = stories.stream().map(Response::text).sorted(byGold).toList();
+      String worst = texts.get(0);
+      String best = texts.get(texts.size() - 1);
+      if (byGold.compare(best, worst) > 0) {
+        boolean turned =
+            trainedOn
+                && CounterRandom.uniform(seed, RandomStream.NOISE, 0, i, 0) < LABEL_NOISE;
+        Map<String, String> row = row(request, "chosen", turned ? worst : best);
+        row.put("rejected", turned ? best : worst);
+        (trainedOn ? pairs : heldOutPairs).add(row);
       }
     }
     pairCount = pairs.size();
