@@ -163,8 +163,7 @@ final class ToyData {
       String best = texts.get(texts.size() - 1);
       if (byGold.compare(best, worst) > 0) {
         boolean turned =
-            trainedOn
-                && CounterRandom.uniform(seed, RandomStream.NOISE, 0, i, 0) < LABEL_NOISE;
+            trainedOn && CounterRandom.uniform(seed, RandomStream.NOISE, 0, i, 0) < LABEL_NOISE;
         Map<String, String> row = row(request, "chosen", turned ? worst : best);
         row.put("rejected", turned ? best : worst);
         (trainedOn ? pairs : heldOutPairs).add(row);

@@ -216,7 +216,8 @@ class QuickStartTest {
     RlhfException e =
         assertThrows(
             RlhfException.class,
-            () -> new QuickStart(new QuickStartConfig(folder, 1), LITTLE, RunContext.silent()).run());
+            () ->
+                new QuickStart(new QuickStartConfig(folder, 1), LITTLE, RunContext.silent()).run());
     assertTrue(e.getMessage().startsWith("output_dir: "), e.getMessage());
   }
 }

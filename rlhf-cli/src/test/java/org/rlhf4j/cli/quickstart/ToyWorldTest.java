@@ -42,8 +42,7 @@ class ToyWorldTest {
     all.addAll(data.heldOut());
     all.addAll(data.compared());
     assertEquals(2560, all.size());
-    assertEquals(
-        2560, data.training().size() + data.heldOut().size() + data.compared().size());
+    assertEquals(2560, data.training().size() + data.heldOut().size() + data.compared().size());
   }
 
   @Test
