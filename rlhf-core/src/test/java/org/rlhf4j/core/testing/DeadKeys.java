@@ -15,10 +15,14 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.rlhf4j.core.config.Completing;
 import org.rlhf4j.core.config.Flattened;
 
 /** Finds configuration keys that no code reads. */
 public final class DeadKeys {
+  /** The method of {@link Completing}. */
+  private static final String COMPLETE = "complete";
+
   private DeadKeys() {}
 
   /** All classes of the library on the class path, tests left out. */
@@ -75,6 +79,11 @@ public final class DeadKeys {
     for (JavaClass each : classes) {
       if (!records.contains(each.getName())) {
         each.getCodeUnits().forEach(open::add);
+      } else if (each.isAssignableTo(Completing.class)) {
+        // The builder calls it through the interface, which shows no call of the record.
+        each.getMethods().stream()
+            .filter(method -> method.getName().equals(COMPLETE))
+            .forEach(open::add);
       }
     }
     while (!open.isEmpty()) {
