@@ -121,11 +121,6 @@ public final class DecodingCache implements AutoCloseable {
     return samples;
   }
 
-  /** The number of tokens after the prompt that every slot has read. */
-  public int own() {
-    return own;
-  }
-
   /**
    * Reads one more token of every slot.
    *

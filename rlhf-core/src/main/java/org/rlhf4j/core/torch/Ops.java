@@ -35,11 +35,6 @@ public final class Ops implements AutoCloseable {
     return kernels.call(scope, type, "zeros_like", tensor, code(type));
   }
 
-  /** A copy in memory of its own. */
-  public Tensor copy(TensorScope scope, Tensor tensor) {
-    return kernels.call(scope, tensor.type(), "copy", tensor);
-  }
-
   /** The same memory as a leaf that graphs start from. */
   public Tensor leaf(TensorScope scope, Tensor tensor) {
     return kernels.call(scope, tensor.type(), "leaf", tensor);
