@@ -96,7 +96,7 @@ public final class RaftTrainer {
    */
   public List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open("raft", config, training, context);
-        CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable());
+        CausalLm model = ModelLoader.causalLm(run.torch(), run.start(), run.trainable());
         CausalLm start = startModel(run);
         ModelReward rewardModel = reward == null ? rewardModel(run) : null;
         Generator generator = generator(run, model)) {
@@ -129,7 +129,7 @@ public final class RaftTrainer {
       BatchPlan planned = planned(schedule);
       try (Optimization optimization =
           new Optimization(
-              run.device(),
+              run.torch(),
               model.weights(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, planned.totalSteps()),
@@ -191,7 +191,7 @@ public final class RaftTrainer {
 
   private CausalLm startModel(TrainingRun run) {
     return ModelLoader.causalLm(
-        run.device(),
+        run.torch(),
         ModelFolder.open(Path.of(training.modelNameOrPath())),
         new ModelLoader.Options(run.computeType(), false));
   }
@@ -199,7 +199,7 @@ public final class RaftTrainer {
   private ModelReward rewardModel(TrainingRun run) {
     ModelReward model =
         ModelReward.open(
-            run.device(),
+            run.torch(),
             Path.of(config.rewardModelNameOrPath()),
             run.computeType(),
             config.generationBatchSize());

@@ -116,8 +116,8 @@ final class Rollouts {
             Integer.toString(batchSize),
             run.computeType().name());
     digest.update(settings.getBytes(StandardCharsets.UTF_8));
-    try (TensorScope scope = run.device().torch().scope()) {
-      for (float norm : run.device().ops().norms(scope, models.policy().weights().masters())) {
+    try (TensorScope scope = run.torch().scope()) {
+      for (float norm : run.torch().ops().norms(scope, models.policy().weights().masters())) {
         digest.update(ByteBuffer.allocate(Float.BYTES).putFloat(0, norm));
       }
     }

@@ -21,7 +21,7 @@ final class Reference implements AutoCloseable {
     compute = Compute.open("cpu", DtypeChoice.FP32);
     model =
         ModelLoader.causalLm(
-            compute.device(),
+            compute.torch(),
             ModelFolder.open(folder),
             new ModelLoader.Options(compute.type(), false));
   }

@@ -17,9 +17,9 @@ import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.RewardModel;
-import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 
 /**
@@ -50,8 +50,7 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
    * @return closed by the caller
    * @throws RlhfException if the folder holds no reward model that can be used
    */
-  public static ModelReward open(
-      Weights.Device device, Path folder, ElementType type, int batchSize) {
+  public static ModelReward open(Torch torch, Path folder, ElementType type, int batchSize) {
     ModelFolder files = ModelFolder.open(folder);
     ModelFamilies.Model found = ModelFamilies.of(files);
     if (found.head() != ModelHead.SEQUENCE_CLASSIFICATION) {
@@ -64,7 +63,7 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
     TextForm form = TextForm.of(folder);
     Tokenizer tokenizer = Tokenizer.existsIn(folder) ? Tokenizer.load(folder) : null;
     RewardModel model =
-        ModelLoader.rewardModel(device, files, new ModelLoader.Options(type, false), 0);
+        ModelLoader.rewardModel(torch, files, new ModelLoader.Options(type, false), 0);
     RowEncoder encoder =
         new RowEncoder(
             tokenizer,

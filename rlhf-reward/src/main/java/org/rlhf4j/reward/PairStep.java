@@ -52,8 +52,8 @@ public final class PairStep {
    */
   public Outcome run(List<List<TokenPair>> microBatches) {
     long stepPairs = microBatches.stream().mapToLong(List::size).sum();
-    try (TensorScope scope = model.device().torch().scope()) {
-      Gradients gradients = new Gradients(model.device().ops(), scope, model.weights());
+    try (TensorScope scope = model.torch().scope()) {
+      Gradients gradients = new Gradients(model.torch().ops(), scope, model.weights());
       List<PairScores> scores = new ArrayList<>();
       double sum = 0;
       long tokens = 0;

@@ -69,7 +69,7 @@ public final class RewardTrainer {
   public List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open("reward", config, training, context);
         RewardModel model =
-            ModelLoader.rewardModel(run.device(), run.start(), run.trainable(), training.seed())) {
+            ModelLoader.rewardModel(run.torch(), run.start(), run.trainable(), training.seed())) {
       int padTokenId = padTokenId(run);
       EncodedDataset<TokenPair> data = load(run, model, training.datasetPath(), padTokenId);
       List<TokenPair> pairs = withMargins(data.rows());
@@ -98,7 +98,7 @@ public final class RewardTrainer {
               new BatchPlan.Order(training.seed(), training.shuffleDataset()));
       try (Optimization optimization =
           new Optimization(
-              run.device(),
+              run.torch(),
               model.weights(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, plan.totalSteps()),

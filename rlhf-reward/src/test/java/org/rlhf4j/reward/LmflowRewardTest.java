@@ -85,8 +85,8 @@ class LmflowRewardTest {
       JsonNode norms = expected().path(name).path("grad_norms");
       try (Compute compute = Compute.open("cpu", DtypeChoice.FP32);
           RewardModel model = load(compute);
-          TensorScope scope = compute.device().torch().scope()) {
-        Gradients gradients = new Gradients(compute.device().ops(), scope, model.weights());
+          TensorScope scope = compute.torch().scope()) {
+        Gradients gradients = new Gradients(compute.torch().ops(), scope, model.weights());
         model.addGradients(
             TokenBatch.ofPairs(pairs, true),
             given -> {
@@ -103,7 +103,7 @@ class LmflowRewardTest {
             },
             Recording.FULL,
             gradients);
-        float[] found = compute.device().ops().norms(scope, gradients.all());
+        float[] found = compute.torch().ops().norms(scope, gradients.all());
         for (int i = 0; i < found.length; i++) {
           String parameter = model.weights().parameters().get(i).name();
           double norm = norms.path(parameter).asDouble(Double.NaN);
@@ -152,7 +152,7 @@ class LmflowRewardTest {
 
   private static RewardModel load(Compute compute) {
     return ModelLoader.rewardModel(
-        compute.device(),
+        compute.torch(),
         ModelFolder.open(model()),
         new ModelLoader.Options(ElementType.FP32, true),
         0);

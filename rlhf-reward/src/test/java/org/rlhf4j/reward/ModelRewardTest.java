@@ -61,7 +61,7 @@ class ModelRewardTest {
     try (Compute compute = Compute.open("cpu", DtypeChoice.FP32);
         RewardModel model =
             ModelLoader.rewardModel(
-                compute.device(),
+                compute.torch(),
                 ModelFolder.open(folder),
                 new ModelLoader.Options(compute.type(), false),
                 0)) {
@@ -73,8 +73,7 @@ class ModelRewardTest {
 
   private double[] rewards(List<Completion> completions, int batchSize) {
     try (Compute compute = Compute.open("cpu", DtypeChoice.FP32);
-        ModelReward reward =
-            ModelReward.open(compute.device(), folder, compute.type(), batchSize)) {
+        ModelReward reward = ModelReward.open(compute.torch(), folder, compute.type(), batchSize)) {
       return reward.rewards(completions);
     }
   }

@@ -66,7 +66,7 @@ public final class SftTrainer {
    */
   public List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open("sft", config, training, context);
-        CausalLm model = ModelLoader.causalLm(run.device(), run.start(), run.trainable())) {
+        CausalLm model = ModelLoader.causalLm(run.torch(), run.start(), run.trainable())) {
       EncodedDataset<TokenRow> data = load(run, model, training.datasetPath());
       Packing.Packed packed =
           config.effectivePacking().pack(data.rows(), run.longestRow(model.decoder().spec()));
@@ -98,7 +98,7 @@ public final class SftTrainer {
               new BatchPlan.Order(training.seed(), training.shuffleDataset()));
       try (Optimization optimization =
           new Optimization(
-              run.device(),
+              run.torch(),
               model.weights(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, plan.totalSteps()),

@@ -86,7 +86,7 @@ public final class Benchmark {
     int steps = config.warmup() + config.steps();
     List<PackedRow> rows = new BenchData(spec.vocabularySize()).rows(BATCH * steps, ROW);
     try (CausalLm lm =
-            new CausalLm(compute.device(), spec, weights(compute, model.parameters(), true));
+            new CausalLm(compute.torch(), spec, weights(compute, model.parameters(), true));
         Optimization optimization = optimization(compute, lm.weights())) {
       LanguageModelStep step =
           new LanguageModelStep(lm, optimization, TokenLoss.meanOverTargets(), false);
@@ -109,7 +109,7 @@ public final class Benchmark {
     List<ParameterSpec> parameters = new ArrayList<>(model.family().parameters(spec));
     parameters.addAll(model.family().headParameters(spec, ModelHead.SEQUENCE_CLASSIFICATION));
     try (RewardModel scorer =
-            new RewardModel(compute.device(), spec, weights(compute, parameters, true));
+            new RewardModel(compute.torch(), spec, weights(compute, parameters, true));
         Optimization optimization = optimization(compute, scorer.weights())) {
       PairStep step = new PairStep(scorer, optimization, RewardLoss.meanOverPairs(0), false);
       int[] at = {0};
@@ -131,7 +131,7 @@ public final class Benchmark {
         new SamplingConfig(
             true, 1, 0, config.topP(), 0, 1, 0, NEW_TOKENS, 0, List.of(), false, true);
     try (CausalLm lm =
-            new CausalLm(compute.device(), spec, weights(compute, model.parameters(), false));
+            new CausalLm(compute.torch(), spec, weights(compute, model.parameters(), false));
         Generator generator = new Generator(lm, null, sampling, new int[] {2})) {
       long[] round = {0};
       Runnable one =
@@ -147,7 +147,7 @@ public final class Benchmark {
 
   private Optimization optimization(Compute compute, Weights weights) {
     return new Optimization(
-        compute.device(),
+        compute.torch(),
         weights,
         new AdamW.Settings(0.9, 0.999, 1e-8, 0),
         new LearningRateSchedule(LrSchedulerType.CONSTANT, 2e-5, 0, 1, 0),
@@ -164,7 +164,7 @@ public final class Benchmark {
             target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
           }
         };
-    return new Weights(compute.device(), parameters, source, compute.type(), trainable);
+    return new Weights(compute.torch(), parameters, source, compute.type(), trainable);
   }
 
   /** Weights of the blocks that take part in a matrix product for each token. */
@@ -203,16 +203,14 @@ public final class Benchmark {
       }
     }
     Long peak = SystemStats.now().peakResidentBytes();
-    double products =
-        Compute.productRate(
-            compute.device().torch(), compute.device().ops(), compute.type(), PRODUCT_TRIALS);
+    double products = Compute.productRate(compute.torch(), compute.type(), PRODUCT_TRIALS);
     Collections.sort(rates);
     double median = (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("bench", config.workload().name().toLowerCase(Locale.ROOT) + lengthsSuffix());
     line.put("shape", config.shape().getFileName().toString().replace(".json", ""));
     line.put("dtype", compute.dtypeName());
-    line.put("threads", compute.device().torch().threads());
+    line.put("threads", compute.torch().threads());
     line.put("unit", work.unit());
     line.put("median", median);
     line.put("low", rates.get(0));

@@ -94,7 +94,7 @@ public final class QuickStart {
               && timed(REWARD, this::trainReward)
               && timed(RAFT, this::trainRaft);
       if (trained) {
-        commands.write(compute.device().torch().threads());
+        commands.write(compute.torch().threads());
         compare(compute);
       }
     }
@@ -217,7 +217,7 @@ public final class QuickStart {
         Storyteller raft = storyteller(compute, RAFT);
         ModelReward reward =
             ModelReward.open(
-                compute.device(), folder.resolve(REWARD), compute.type(), TEXTS_SCORED)) {
+                compute.torch(), folder.resolve(REWARD), compute.type(), TEXTS_SCORED)) {
       int requests = data.compared().size();
       try (Progress progress = console.progress("compare", 3L * requests, "requests")) {
         for (Storyteller model : List.of(base, sft, raft)) {

@@ -36,7 +36,7 @@ final class Storyteller implements AutoCloseable {
     ModelFolder files = ModelFolder.open(folder);
     ModelLoader.Options options = new ModelLoader.Options(compute.type(), false);
     return new Storyteller(
-        ModelLoader.causalLm(compute.device(), files, options), Tokenizer.load(folder));
+        ModelLoader.causalLm(compute.torch(), files, options), Tokenizer.load(folder));
   }
 
   CausalLm model() {

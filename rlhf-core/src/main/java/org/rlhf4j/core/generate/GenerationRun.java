@@ -66,7 +66,7 @@ public final class GenerationRun {
       try (Compute compute = Compute.open(config.device(), config.dtype());
           CausalLm model =
               ModelLoader.causalLm(
-                  compute.device(), folder, new ModelLoader.Options(compute.type(), false));
+                  compute.torch(), folder, new ModelLoader.Options(compute.type(), false));
           Generator generator = new Generator(model, tokenizer, config.sampling(), eosIds)) {
         long start = System.nanoTime();
         List<List<Response>> responses = generate(generator, data.rows());

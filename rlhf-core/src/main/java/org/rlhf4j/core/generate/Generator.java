@@ -57,7 +57,7 @@ public final class Generator implements AutoCloseable {
     this.tokenizer = tokenizer;
     this.config = config;
     this.eosIds = eosIds.clone();
-    this.sampler = new Sampler(model.device().torch(), config);
+    this.sampler = new Sampler(model.torch(), config);
   }
 
   /**
@@ -243,7 +243,7 @@ public final class Generator implements AutoCloseable {
     }
 
     private List<List<Response>> run() {
-      try (TensorScope batch = model.device().torch().scope()) {
+      try (TensorScope batch = model.torch().scope()) {
         scope = batch;
         DecodingCache cache;
         Tensor tokens;

@@ -19,11 +19,11 @@ import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.RewardModel;
-import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.text.Tokenizer;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Compute;
 
 /**
@@ -75,8 +75,8 @@ public final class ScoringRun {
       ModelLoader.Options options = new ModelLoader.Options(compute.type(), false);
       Scored scored =
           reward
-              ? withReward(compute.device(), folder, options, sides)
-              : withLanguageModel(compute.device(), folder, options, sides);
+              ? withReward(compute.torch(), folder, options, sides)
+              : withLanguageModel(compute.torch(), folder, options, sides);
       write(data, scored.fields());
       long tokens = sides.stream().mapToLong(TokenRow::length).sum();
       Summary summary = new Summary(data.size(), tokens, scored.seconds());
@@ -128,11 +128,8 @@ public final class ScoringRun {
   private record Scored(Fields fields, double seconds) {}
 
   private Scored withReward(
-      Weights.Device device,
-      ModelFolder folder,
-      ModelLoader.Options options,
-      List<TokenRow> sides) {
-    try (RewardModel model = ModelLoader.rewardModel(device, folder, options, 0);
+      Torch torch, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
+    try (RewardModel model = ModelLoader.rewardModel(torch, folder, options, 0);
         Progress progress = console.progress("score", sides.size(), "rows")) {
       long start = System.nanoTime();
       float[] scores = scorer(progress).scores(model, sides);
@@ -142,11 +139,8 @@ public final class ScoringRun {
   }
 
   private Scored withLanguageModel(
-      Weights.Device device,
-      ModelFolder folder,
-      ModelLoader.Options options,
-      List<TokenRow> sides) {
-    try (CausalLm model = ModelLoader.causalLm(device, folder, options);
+      Torch torch, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
+    try (CausalLm model = ModelLoader.causalLm(torch, folder, options);
         Progress progress = console.progress("score", sides.size(), "rows")) {
       long start = System.nanoTime();
       List<float[]> logProbs = scorer(progress).logProbs(model, sides);

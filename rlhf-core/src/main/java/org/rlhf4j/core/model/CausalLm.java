@@ -3,10 +3,11 @@ package org.rlhf4j.core.model;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /** A language model: decoder and language-model head on one set of weights. */
 public final class CausalLm implements AutoCloseable {
-  private final Weights.Device device;
+  private final Torch torch;
   private final Weights weights;
   private final Decoder decoder;
   private final LmHead head;
@@ -16,12 +17,12 @@ public final class CausalLm implements AutoCloseable {
    *
    * @param weights the trunk's, and the head's own where it is not tied
    */
-  public CausalLm(Weights.Device device, DecoderSpec spec, Weights weights) {
-    this.device = device;
+  public CausalLm(Torch torch, DecoderSpec spec, Weights weights) {
+    this.torch = torch;
     this.weights = weights;
-    this.decoder = new Decoder(device, spec, weights);
+    this.decoder = new Decoder(torch, spec, weights);
     int headAt = spec.tiedHead() ? 0 : weights.parameters().size() - 1;
-    this.head = new LmHead(device, weights, headAt);
+    this.head = new LmHead(torch, weights, headAt);
   }
 
   /** The parameters. */
@@ -40,13 +41,13 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /** Where it runs. */
-  public Weights.Device device() {
-    return device;
+  public Torch torch() {
+    return torch;
   }
 
   /** Log-probabilities of a batch's targets. */
   public LmHead.Found logProbs(TokenBatch batch, boolean statistics) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       Tensor hidden = decoder.forward(scope, batch, Recording.NONE).hidden();
       return head.logProbs(scope, hidden, batch.targets(), statistics);
     }
@@ -80,7 +81,7 @@ public final class CausalLm implements AutoCloseable {
       Recording recording,
       Gradients into,
       boolean statistics) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       Decoder.Pass pass = decoder.forward(scope, batch, recording);
       float[] ofLogProbs =
           derivative.isConstant()

@@ -9,6 +9,7 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The trunk of a model: embedding, blocks and final norm, over padding-free batches. Its weights
@@ -18,7 +19,7 @@ public final class Decoder implements AutoCloseable {
   /** Queries of one matrix product of attention; longer rows skip masked keys block by block. */
   private static final int QUERY_BLOCK = 160;
 
-  private final Weights.Device device;
+  private final Torch torch;
   private final DecoderSpec spec;
   private final Weights weights;
   private final ElementType type;
@@ -31,21 +32,20 @@ public final class Decoder implements AutoCloseable {
   private int tablePositions;
 
   /** A decoder over weights that stay the caller's. */
-  public Decoder(Weights.Device device, DecoderSpec spec, Weights weights) {
-    this(device, spec, weights, QUERY_BLOCK);
+  public Decoder(Torch torch, DecoderSpec spec, Weights weights) {
+    this(torch, spec, weights, QUERY_BLOCK);
   }
 
-  Decoder(Weights.Device device, DecoderSpec spec, Weights weights, int queryBlock) {
+  Decoder(Torch torch, DecoderSpec spec, Weights weights, int queryBlock) {
     this.queryBlock = queryBlock;
-    this.device = device;
+    this.torch = torch;
     this.spec = spec;
     this.weights = weights;
     this.type = weights.type();
-    this.scope = device.torch().scope();
+    this.scope = torch.scope();
     this.weightsPerBlock = 9 + (spec.attentionBias() ? 4 : 0) + (spec.mlpBias() ? 3 : 0);
     this.kernels =
-        Kernels.load(
-            device.torch(), "/org/rlhf4j/core/model/decoder.torch", attributes(spec, type));
+        Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes(spec, type));
   }
 
   static Map<String, Object> attributes(DecoderSpec spec, ElementType type) {
@@ -118,7 +118,7 @@ public final class Decoder implements AutoCloseable {
     if (recording == Recording.NONE) {
       finished = kernels.callList(scope, blockTypes, "finish", h, norm);
     } else {
-      pass.last = recording == Recording.FULL ? h : device.ops().leaf(scope, h);
+      pass.last = recording == Recording.FULL ? h : torch.ops().leaf(scope, h);
       finished = kernels.record(scope, blockTypes, "finish", pass.last, norm);
     }
     pass.hidden = finished[0];
@@ -171,7 +171,7 @@ public final class Decoder implements AutoCloseable {
    * @return to be closed by the caller
    */
   public DecodingCache startDecoding(Prefill prefill, int[] lengths, int samples) {
-    return new DecodingCache(device, this, kernels, weights, prefill, lengths, samples);
+    return new DecodingCache(torch, this, kernels, weights, prefill, lengths, samples);
   }
 
   /**
@@ -216,8 +216,7 @@ public final class Decoder implements AutoCloseable {
       List<Tensor> leaves = new ArrayList<>();
       leaves.add(pass.embedded);
       leaves.addAll(weights.range(1, normAt + 1));
-      Tensor[] found =
-          device.ops().gradient(scope, List.of(pass.hidden), leaves, List.of(ofHidden));
+      Tensor[] found = torch.ops().gradient(scope, List.of(pass.hidden), leaves, List.of(ofHidden));
       ofEmbedded = found[0];
       into.add(scope, 1, List.of(found).subList(1, found.length));
     } else if (pass.recording == Recording.PER_BLOCK) {
@@ -231,7 +230,7 @@ public final class Decoder implements AutoCloseable {
   private Tensor backwardByBlocks(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
     int normAt = 1 + spec.layers() * weightsPerBlock;
     Tensor[] ofNorm =
-        device
+        torch
             .ops()
             .gradient(
                 scope,
@@ -242,14 +241,14 @@ public final class Decoder implements AutoCloseable {
     Tensor ofOutput = ofNorm[0];
     for (int layer = spec.layers() - 1; layer >= 0; layer--) {
       try (TensorScope block = scope.child()) {
-        Tensor input = device.ops().leaf(block, pass.blockInputs.get(layer));
+        Tensor input = torch.ops().leaf(block, pass.blockInputs.get(layer));
         Tensor[] out =
             kernels.record(
                 block, new ElementType[] {type}, "block", pass.inputs.block(input, layer));
         List<Tensor> leaves = new ArrayList<>();
         leaves.add(input);
         leaves.addAll(blockWeights(layer));
-        Tensor[] found = device.ops().gradient(block, List.of(out[0]), leaves, List.of(ofOutput));
+        Tensor[] found = torch.ops().gradient(block, List.of(out[0]), leaves, List.of(ofOutput));
         ofOutput = scope.keep(found[0]);
         for (int i = 1; i < found.length; i++) {
           scope.keep(found[i]);
@@ -370,7 +369,7 @@ public final class Decoder implements AutoCloseable {
   }
 
   private Tensor table(float[] values, int positions, int half) {
-    return device.ops().convert(scope, scope.of(values, positions, 1, half), type);
+    return torch.ops().convert(scope, scope.of(values, positions, 1, half), type);
   }
 
   /** Cosines of the positions so far, {@code [positions, 1, headDim / 2]}. */

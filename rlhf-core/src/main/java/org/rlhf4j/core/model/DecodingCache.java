@@ -7,6 +7,7 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The keys and values of a batch that is being decoded. Those of a prompt are stored once for all
@@ -23,7 +24,7 @@ public final class DecodingCache implements AutoCloseable {
   private final ElementType type;
   private final Weights weights;
   private TensorScope scope;
-  private final Weights.Device device;
+  private final Torch torch;
   private List<Tensor> promptKeys;
   private List<Tensor> promptValues;
   private List<Tensor> ownKeys;
@@ -42,19 +43,19 @@ public final class DecodingCache implements AutoCloseable {
    * @param samples slots of each prompt
    */
   DecodingCache(
-      Weights.Device device,
+      Torch torch,
       Decoder decoder,
       Kernels kernels,
       Weights weights,
       Decoder.Prefill prefill,
       int[] lengths,
       int samples) {
-    this.device = device;
+    this.torch = torch;
     this.decoder = decoder;
     this.kernels = kernels;
     this.weights = weights;
     this.type = weights.type();
-    this.scope = device.torch().scope();
+    this.scope = torch.scope();
     this.promptLengths = lengths.clone();
     this.samples = samples;
     int longest = Arrays.stream(lengths).max().orElseThrow();
@@ -97,7 +98,7 @@ public final class DecodingCache implements AutoCloseable {
         Arrays.fill(mask, row + promptLengths[p], row + longest, Float.NEGATIVE_INFINITY);
       }
     }
-    return device
+    return torch
         .ops()
         .convert(scope, scope.of(mask, (long) promptLengths.length * heads, 1, longest), type);
   }
@@ -180,7 +181,7 @@ public final class DecodingCache implements AutoCloseable {
    * @param kept for each of them the same number of slots, {@code [prompts.length * samples]}
    */
   public void keep(int[] prompts, int[] kept) {
-    TensorScope next = device.torch().scope();
+    TensorScope next = torch.scope();
     int longest = promptKeys.get(0).extent(POSITIONS_OF_KEYS);
     promptKeys = regrouped(next, promptKeys, prompts, POSITIONS_OF_KEYS, longest);
     promptValues = regrouped(next, promptValues, prompts, POSITIONS_OF_VALUES, longest);
@@ -201,7 +202,7 @@ public final class DecodingCache implements AutoCloseable {
       TensorScope into, List<Tensor> caches, int[] groups, int positionAxis, int used) {
     boolean ofPrompts = caches == promptKeys || caches == promptValues;
     List<Tensor> result = new ArrayList<>();
-    try (TensorScope step = device.torch().scope()) {
+    try (TensorScope step = torch.scope()) {
       Tensor picked = step.of(groups, groups.length);
       long room = ofPrompts ? used : capacity;
       for (Tensor cache : caches) {

@@ -5,6 +5,7 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The language-model head: from hidden states to log-probabilities of given targets and back. The
@@ -27,17 +28,17 @@ public final class LmHead implements AutoCloseable {
    *
    * @param index the place of {@code [vocabulary, hidden]}: the embedding's where the head is tied
    */
-  public LmHead(Weights.Device device, Weights weights, int index) {
-    this(device, weights, index, Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0)));
+  public LmHead(Torch torch, Weights weights, int index) {
+    this(torch, weights, index, Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0)));
   }
 
-  LmHead(Weights.Device device, Weights weights, int index, long chunk) {
+  LmHead(Torch torch, Weights weights, int index, long chunk) {
     this.weights = weights;
     this.index = index;
     this.chunk = chunk;
     this.kernels =
         Kernels.load(
-            device.torch(),
+            torch,
             "/org/rlhf4j/core/model/lm_head.torch",
             Map.of("bf16", weights.type() == ElementType.BF16));
   }

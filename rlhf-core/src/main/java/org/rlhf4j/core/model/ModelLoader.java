@@ -8,6 +8,7 @@ import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Torch;
 
 /** Brings the model of a folder onto a device. */
 public final class ModelLoader {
@@ -29,7 +30,7 @@ public final class ModelLoader {
    *
    * @throws org.rlhf4j.core.RlhfException if the folder holds none, or anything in it does not fit
    */
-  public static CausalLm causalLm(Weights.Device device, ModelFolder folder, Options options) {
+  public static CausalLm causalLm(Torch torch, ModelFolder folder, Options options) {
     ModelFamilies.Model model = ModelFamilies.of(folder);
     if (model.head() != ModelHead.CAUSAL_LM) {
       throw RlhfException.input(
@@ -39,7 +40,7 @@ public final class ModelLoader {
               + "), found a reward model");
     }
     Weights.Source source = (parameter, from, target) -> read(folder, parameter, from, target);
-    return new CausalLm(device, model.spec(), weights(device, model.parameters(), source, options));
+    return new CausalLm(torch, model.spec(), weights(torch, model.parameters(), source, options));
   }
 
   /**
@@ -51,7 +52,7 @@ public final class ModelLoader {
    * @throws org.rlhf4j.core.RlhfException if anything in the folder does not fit
    */
   public static RewardModel rewardModel(
-      Weights.Device device, ModelFolder folder, Options options, long headSeed) {
+      Torch torch, ModelFolder folder, Options options, long headSeed) {
     ModelFamilies.Model model = ModelFamilies.of(folder);
     List<ParameterSpec> parameters = new ArrayList<>(model.family().parameters(model.spec()));
     List<ParameterSpec> head =
@@ -67,15 +68,12 @@ public final class ModelLoader {
             read(folder, parameter, from, target);
           }
         };
-    return new RewardModel(device, model.spec(), weights(device, parameters, source, options));
+    return new RewardModel(torch, model.spec(), weights(torch, parameters, source, options));
   }
 
   private static Weights weights(
-      Weights.Device device,
-      List<ParameterSpec> parameters,
-      Weights.Source source,
-      Options options) {
-    return new Weights(device, parameters, source, options.type(), options.trainable());
+      Torch torch, List<ParameterSpec> parameters, Weights.Source source, Options options) {
+    return new Weights(torch, parameters, source, options.type(), options.trainable());
   }
 
   private static void read(

@@ -4,10 +4,11 @@ import java.util.function.UnaryOperator;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /** A reward model: decoder and score head on one set of weights. */
 public final class RewardModel implements AutoCloseable {
-  private final Weights.Device device;
+  private final Torch torch;
   private final Weights weights;
   private final Decoder decoder;
   private final ScoreHead head;
@@ -17,11 +18,11 @@ public final class RewardModel implements AutoCloseable {
    *
    * @param weights the trunk's and, last, the head's {@code [1, hidden]}
    */
-  public RewardModel(Weights.Device device, DecoderSpec spec, Weights weights) {
-    this.device = device;
+  public RewardModel(Torch torch, DecoderSpec spec, Weights weights) {
+    this.torch = torch;
     this.weights = weights;
-    this.decoder = new Decoder(device, spec, weights);
-    this.head = new ScoreHead(device, weights, weights.parameters().size() - 1);
+    this.decoder = new Decoder(torch, spec, weights);
+    this.head = new ScoreHead(torch, weights, weights.parameters().size() - 1);
   }
 
   /** The parameters. */
@@ -35,13 +36,13 @@ public final class RewardModel implements AutoCloseable {
   }
 
   /** Where it runs. */
-  public Weights.Device device() {
-    return device;
+  public Torch torch() {
+    return torch;
   }
 
   /** Scores of a batch's selected positions, {@code [rows]}. */
   public float[] scores(TokenBatch batch) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       return head.scores(scope, decoder.forward(scope, batch, Recording.NONE).hidden());
     }
   }
@@ -54,7 +55,7 @@ public final class RewardModel implements AutoCloseable {
    */
   public float[] addGradients(
       TokenBatch batch, UnaryOperator<float[]> derivative, Recording recording, Gradients into) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       Decoder.Pass pass = decoder.forward(scope, batch, recording);
       float[] scores = head.scores(scope, pass.hidden());
       Tensor ofHidden = head.backward(scope, pass.hidden(), derivative.apply(scores), into);

@@ -6,6 +6,7 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /** The head of a reward model: one number for each hidden state, computed in fp32. */
 public final class ScoreHead implements AutoCloseable {
@@ -18,11 +19,10 @@ public final class ScoreHead implements AutoCloseable {
    *
    * @param index the place of {@code [1, hidden]}
    */
-  public ScoreHead(Weights.Device device, Weights weights, int index) {
+  public ScoreHead(Torch torch, Weights weights, int index) {
     this.weights = weights;
     this.index = index;
-    this.kernels =
-        Kernels.load(device.torch(), "/org/rlhf4j/core/model/score_head.torch", Map.of());
+    this.kernels = Kernels.load(torch, "/org/rlhf4j/core/model/score_head.torch", Map.of());
   }
 
   /** Scores {@code [rows]} of hidden states {@code [rows, hidden]}. */

@@ -41,13 +41,13 @@ public final class Weights implements AutoCloseable {
    * @param trainable whether graphs start from the weights and masters are kept
    */
   public Weights(
-      Device device,
+      Torch torch,
       List<ParameterSpec> parameters,
       Source source,
       ElementType type,
       boolean trainable) {
-    this.ops = device.ops();
-    this.scope = device.torch().scope();
+    this.ops = torch.ops();
+    this.scope = torch.scope();
     this.parameters = List.copyOf(parameters);
     this.type = type;
     for (ParameterSpec parameter : parameters) {
@@ -66,9 +66,6 @@ public final class Weights implements AutoCloseable {
       }
     }
   }
-
-  /** The device with its operations. */
-  public record Device(Torch torch, Ops ops) {}
 
   /** Names and shapes. */
   public List<ParameterSpec> parameters() {

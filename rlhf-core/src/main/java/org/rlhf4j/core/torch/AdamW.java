@@ -33,8 +33,8 @@ public final class AdamW implements AutoCloseable {
    * @param weights fp32 weights that {@link #step} changes in place
    * @param decayed for each weight, whether it is decayed
    */
-  public AdamW(Torch torch, Ops ops, Settings settings, List<Tensor> weights, boolean[] decayed) {
-    this.ops = ops;
+  public AdamW(Torch torch, Settings settings, List<Tensor> weights, boolean[] decayed) {
+    this.ops = torch.ops();
     this.settings = settings;
     this.scope = torch.scope();
     this.weights = List.copyOf(weights);

@@ -12,8 +12,7 @@ public final class Ops implements AutoCloseable {
 
   private final Kernels kernels;
 
-  /** Loads the operations for a device. */
-  public Ops(Torch torch) {
+  Ops(Torch torch) {
     this.kernels = Kernels.load(torch, "/org/rlhf4j/core/torch/tensors.torch", Map.of());
   }
 
@@ -38,11 +37,6 @@ public final class Ops implements AutoCloseable {
   /** The same memory as a leaf that graphs start from. */
   public Tensor leaf(TensorScope scope, Tensor tensor) {
     return kernels.call(scope, tensor.type(), "leaf", tensor);
-  }
-
-  /** The same memory without its graph. */
-  public Tensor detached(TensorScope scope, Tensor tensor) {
-    return kernels.call(scope, tensor.type(), "detached", tensor);
   }
 
   /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
@@ -110,9 +104,14 @@ public final class Ops implements AutoCloseable {
     kernels.callInPlace("adamw", arguments);
   }
 
-  /** Computes {@code a b^T} several times, for measuring the machine's rate. */
+  /**
+   * Computes {@code a b^T} several times, for measuring the machine's rate; returns when it is
+   * done.
+   */
   public void products(TensorScope scope, Tensor a, Tensor b, int times) {
-    kernels.call(scope, a.type(), "products", a, b, (long) times).close();
+    try (Tensor last = kernels.call(scope, a.type(), "products", a, b, (long) times)) {
+      part(scope, last, 0, 1);
+    }
   }
 
   @Override

@@ -14,11 +14,13 @@ public final class Torch implements AutoCloseable {
   private final Engine engine;
   private final Device device;
   private final TensorScope root;
+  private final Ops ops;
 
   private Torch(Engine engine, Device device) {
     this.engine = engine;
     this.device = device;
     this.root = new TensorScope((PtNDManager) engine.newBaseManager(device));
+    this.ops = new Ops(this);
   }
 
   /**
@@ -60,6 +62,11 @@ public final class Torch implements AutoCloseable {
     return root.child();
   }
 
+  /** The operations on tensors of any type. */
+  public Ops ops() {
+    return ops;
+  }
+
   TensorScope root() {
     return root;
   }
@@ -95,6 +102,7 @@ public final class Torch implements AutoCloseable {
 
   @Override
   public void close() {
+    ops.close();
     root.close();
   }
 }

@@ -1,7 +1,6 @@
 package org.rlhf4j.core.train;
 
 import org.rlhf4j.core.config.DtypeChoice;
-import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Tensor;
@@ -11,10 +10,10 @@ import org.rlhf4j.core.torch.Torch;
 /**
  * A device with the type that is computed in.
  *
- * @param device closed with this
+ * @param torch closed with this
  * @param type fp32 or bf16
  */
-public record Compute(Weights.Device device, ElementType type) implements AutoCloseable {
+public record Compute(Torch torch, ElementType type) implements AutoCloseable {
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
@@ -27,22 +26,21 @@ public record Compute(Weights.Device device, ElementType type) implements AutoCl
    */
   public static Compute open(String deviceName, DtypeChoice dtype) {
     Torch torch = Torch.open(deviceName);
-    Ops ops = new Ops(torch);
     ElementType type =
         switch (dtype) {
           case FP32 -> ElementType.FP32;
           case BF16 -> ElementType.BF16;
-          case AUTO -> faster(torch, ops);
+          case AUTO -> faster(torch);
         };
-    return new Compute(new Weights.Device(torch, ops), type);
+    return new Compute(torch, type);
   }
 
-  private static ElementType faster(Torch torch, Ops ops) {
+  private static ElementType faster(Torch torch) {
     if (!torch.isCpu()) {
       return ElementType.BF16;
     }
-    double fp32 = productRate(torch, ops, ElementType.FP32, 4);
-    double bf16 = productRate(torch, ops, ElementType.BF16, 4);
+    double fp32 = productRate(torch, ElementType.FP32, 4);
+    double bf16 = productRate(torch, ElementType.BF16, 4);
     return bf16 > fp32 ? ElementType.BF16 : ElementType.FP32;
   }
 
@@ -50,7 +48,7 @@ public record Compute(Weights.Device device, ElementType type) implements AutoCl
    * The rate of matrix products on a device, in floating-point operations per second: the best of a
    * few trials.
    */
-  public static double productRate(Torch torch, Ops ops, ElementType type, int trials) {
+  public static double productRate(Torch torch, ElementType type, int trials) {
     try (TensorScope scope = torch.scope()) {
       float[] left = new float[ROWS * INNER];
       float[] right = new float[COLUMNS * INNER];
@@ -60,6 +58,7 @@ public record Compute(Weights.Device device, ElementType type) implements AutoCl
       for (int i = 0; i < right.length; i++) {
         right[i] = (i * 37 % 89) / 89f - 0.5f;
       }
+      Ops ops = torch.ops();
       Tensor a = ops.convert(scope, scope.of(left, ROWS, INNER), type);
       Tensor b = ops.convert(scope, scope.of(right, COLUMNS, INNER), type);
       double best = 0;
@@ -82,7 +81,6 @@ public record Compute(Weights.Device device, ElementType type) implements AutoCl
 
   @Override
   public void close() {
-    device.ops().close();
-    device.torch().close();
+    torch.close();
   }
 }

@@ -59,8 +59,8 @@ public final class LanguageModelStep {
       batches.add(batch);
       stepTargets += batch.targets().length;
     }
-    try (TensorScope scope = model.device().torch().scope()) {
-      Gradients gradients = new Gradients(model.device().ops(), scope, model.weights());
+    try (TensorScope scope = model.torch().scope()) {
+      Gradients gradients = new Gradients(model.torch().ops(), scope, model.weights());
       Sums sums = new Sums();
       for (TokenBatch batch : batches) {
         long targets = stepTargets;

@@ -12,6 +12,7 @@ import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.torch.AdamW;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /** From summed gradients to moved weights: finiteness check, clipping, schedule, AdamW. */
 public final class Optimization implements AutoCloseable {
@@ -22,7 +23,7 @@ public final class Optimization implements AutoCloseable {
   /** What PyTorch's clip_grad_norm_ adds to the norm it divides by. */
   private static final double CLIP_EPSILON = 1e-6;
 
-  private final Weights.Device device;
+  private final Torch torch;
   private final Weights weights;
   private final AdamW adamW;
   private final LearningRateSchedule schedule;
@@ -34,17 +35,16 @@ public final class Optimization implements AutoCloseable {
    * @param maxGradNorm the norm that gradients are clipped to; 0 clips nothing
    */
   public Optimization(
-      Weights.Device device,
+      Torch torch,
       Weights weights,
       AdamW.Settings settings,
       LearningRateSchedule schedule,
       double maxGradNorm) {
-    this.device = device;
+    this.torch = torch;
     this.weights = weights;
     this.schedule = schedule;
     this.maxGradNorm = maxGradNorm;
-    this.adamW =
-        new AdamW(device.torch(), device.ops(), settings, weights.masters(), weights.decayed());
+    this.adamW = new AdamW(torch, settings, weights.masters(), weights.decayed());
   }
 
   /** AdamW's settings in a configuration. */
@@ -67,9 +67,9 @@ public final class Optimization implements AutoCloseable {
    * @throws org.rlhf4j.core.RlhfException if the gradients are not finite; then nothing is moved
    */
   public Update step(Gradients gradients) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       List<Tensor> sums = gradients.all();
-      double norm = device.ops().norm(scope, sums);
+      double norm = torch.ops().norm(scope, sums);
       if (!Double.isFinite(norm)) {
         throw RlhfException.nonFinite(
             "the gradient norm is " + norm + " at step " + (adamW.steps() + 1));
@@ -100,7 +100,7 @@ public final class Optimization implements AutoCloseable {
       List<TensorSource> sources, TensorScope scope, String prefix, List<Tensor> tensors) {
     for (int i = 0; i < tensors.size(); i++) {
       String name = prefix + weights.parameters().get(i).name();
-      sources.add(Weights.source(device.ops(), scope, name, StoredType.F32, tensors.get(i)));
+      sources.add(Weights.source(torch.ops(), scope, name, StoredType.F32, tensors.get(i)));
     }
   }
 
@@ -114,7 +114,7 @@ public final class Optimization implements AutoCloseable {
   }
 
   private void restore(SafetensorsFile file, String prefix, List<Tensor> tensors) {
-    try (TensorScope scope = device.torch().scope()) {
+    try (TensorScope scope = torch.scope()) {
       for (int i = 0; i < tensors.size(); i++) {
         String name = prefix + weights.parameters().get(i).name();
         if (!file.contains(name) || !file.info(name).hasShape(tensors.get(i).shape())) {
@@ -122,7 +122,7 @@ public final class Optimization implements AutoCloseable {
               file.path() + ": no tensor " + name + " of this model's shape; it cannot be resumed");
         }
         Weights.fill(
-            device.ops(),
+            torch.ops(),
             scope,
             tensors.get(i),
             (from, target) -> file.readFloats(name, from, target));

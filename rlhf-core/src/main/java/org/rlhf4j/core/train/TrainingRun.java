@@ -29,7 +29,6 @@ import org.rlhf4j.core.data.DataReport;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelLoader;
-import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Curves;
 import org.rlhf4j.core.report.MetricNames;
@@ -42,6 +41,7 @@ import org.rlhf4j.core.report.TrainerState;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The bookkeeping of a training run, which is the same for every method: its folder, the model that
@@ -128,13 +128,13 @@ public final class TrainingRun implements AutoCloseable {
     DtypeChoice before =
         resumed.numerics().dtype().equals("bf16") ? DtypeChoice.BF16 : DtypeChoice.FP32;
     Compute opened = Compute.open(training.device(), before);
-    opened.device().torch().setThreads(resumed.numerics().threads());
+    opened.torch().setThreads(resumed.numerics().threads());
     return opened;
   }
 
   /** Where it computes. */
-  public Weights.Device device() {
-    return compute.device();
+  public Torch torch() {
+    return compute.torch();
   }
 
   /** How to load a model that this run trains. */
@@ -221,13 +221,13 @@ public final class TrainingRun implements AutoCloseable {
 
   /** The device and type in words, for the banner. */
   String computeLine() {
-    return device().torch().deviceName()
+    return torch().deviceName()
         + ", "
         + compute.dtypeName()
         + ", "
-        + device().torch().threads()
+        + torch().threads()
         + " threads, PyTorch "
-        + device().torch().pytorchVersion();
+        + torch().pytorchVersion();
   }
 
   /** The model as it was named. */
@@ -480,7 +480,7 @@ public final class TrainingRun implements AutoCloseable {
   public void save(double epoch) {
     metrics.sync();
     try (AtomicFolder written = AtomicFolder.create(folder.checkpoint(step));
-        TensorScope scope = device().torch().scope()) {
+        TensorScope scope = torch().scope()) {
       job.saver().write(written.path());
       SafetensorsWriter.write(
           written.path().resolve(RunFolder.OPTIMIZER_FILE),
@@ -506,7 +506,7 @@ public final class TrainingRun implements AutoCloseable {
         new Progress.Window(lossSum, lossSteps, tokens),
         new Progress.Numerics(
             compute.dtypeName(),
-            device().torch().threads(),
+            torch().threads(),
             (resumed == null ? start.storedType().name() : resumed.numerics().savedType())),
         bestMetric,
         metrics.rows().size(),
@@ -595,7 +595,7 @@ public final class TrainingRun implements AutoCloseable {
     String baseHash = Files.exists(baseWeights) ? sha256(baseWeights) : null;
     Map<String, String> versions = new LinkedHashMap<>();
     versions.put("rlhf4j", Provenance.libraryVersion());
-    versions.put("pytorch", device().torch().pytorchVersion());
+    versions.put("pytorch", torch().pytorchVersion());
     return new Provenance(
         method,
         versions,
@@ -604,9 +604,9 @@ public final class TrainingRun implements AutoCloseable {
         dataFiles(),
         new Provenance.Model(base, baseHash),
         new Provenance.Numerics(
-            device().torch().deviceName(),
+            torch().deviceName(),
             compute.dtypeName(),
-            device().torch().threads(),
+            torch().threads(),
             training.seed(),
             Map.of()),
         sessions);

@@ -32,12 +32,10 @@ import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.ModelLoader;
-import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.testing.TinyModels;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
-import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Torch;
 
 class GeneratorTest {
@@ -47,18 +45,15 @@ class GeneratorTest {
 
   @TempDir static Path folder;
   private static Torch torch;
-  private static Weights.Device device;
 
   @BeforeAll
   static void open() throws IOException {
     torch = Torch.open("cpu");
-    device = new Weights.Device(torch, new Ops(torch));
     TinyModels.causalLm(folder.resolve("tiny"), 1);
   }
 
   @AfterAll
   static void close() {
-    device.ops().close();
     torch.close();
   }
 
@@ -66,7 +61,7 @@ class GeneratorTest {
   private static CausalLm load(String name, ElementType type) {
     Path path = name.equals("tiny") ? folder.resolve(name) : Shared.path(name);
     return ModelLoader.causalLm(
-        device, ModelFolder.open(path), new ModelLoader.Options(type, false));
+        torch, ModelFolder.open(path), new ModelLoader.Options(type, false));
   }
 
   private static SamplingConfig sampling(Object... keysAndValues) {

@@ -68,7 +68,7 @@ final class SlowSampling {
   }
 
   private double[] logits(int[] ids) {
-    try (TensorScope scope = model.device().torch().scope()) {
+    try (TensorScope scope = model.torch().scope()) {
       TokenBatch batch = TokenBatch.ofLastTokens(List.of(ids));
       float[] found =
           model

@@ -28,7 +28,6 @@ import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.torch.ElementType;
-import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -40,17 +39,14 @@ import org.rlhf4j.core.torch.Torch;
 class GoldenModelsTest {
   private static final JsonMapper JSON = new JsonMapper();
   private static Torch torch;
-  private static Weights.Device device;
 
   @BeforeAll
   static void open() {
     torch = Torch.open("cpu");
-    device = new Weights.Device(torch, new Ops(torch));
   }
 
   @AfterAll
   static void close() {
-    device.ops().close();
     torch.close();
   }
 
@@ -116,7 +112,7 @@ class GoldenModelsTest {
   }
 
   private static CausalLm load(Golden golden, ElementType type) {
-    return ModelLoader.causalLm(device, golden.model(), new ModelLoader.Options(type, true));
+    return ModelLoader.causalLm(torch, golden.model(), new ModelLoader.Options(type, true));
   }
 
   /** Logits at every position of every row, all rows in one batch. */
@@ -253,7 +249,7 @@ class GoldenModelsTest {
           documents.add(new TokenRow(rows.get(b), targets));
         }
         TokenBatch batch = TokenBatch.ofTargets(documents);
-        Gradients gradients = new Gradients(device.ops(), scope, model.weights());
+        Gradients gradients = new Gradients(torch.ops(), scope, model.weights());
         int targets = batch.targets().length;
         float[] logProbs =
             model
@@ -281,7 +277,7 @@ class GoldenModelsTest {
   private static void compareGradients(Golden golden, Weights weights, Gradients gradients) {
     List<Tensor> found = gradients.all();
     try (TensorScope scope = torch.scope()) {
-      float[] norms = device.ops().norms(scope, found);
+      float[] norms = torch.ops().norms(scope, found);
       for (int i = 0; i < norms.length; i++) {
         String name = weights.parameters().get(i).name();
         double expected = golden.facts().path("grad_norms").path(name).asDouble(Double.NaN);
@@ -336,7 +332,7 @@ class GoldenModelsTest {
     Golden golden = Golden.of(folder);
     ModelLoader.Options options = new ModelLoader.Options(ElementType.FP32, true);
     for (boolean share : List.of(true, false)) {
-      try (RewardModel model = ModelLoader.rewardModel(device, golden.model(), options, 0);
+      try (RewardModel model = ModelLoader.rewardModel(torch, golden.model(), options, 0);
           TensorScope scope = torch.scope()) {
         assertArrayEquals(
             golden.tensors().readFloats("scores"),
@@ -350,7 +346,7 @@ class GoldenModelsTest {
               new TokenPair(
                   TokenRow.allTargets(chosen.get(p)), TokenRow.allTargets(rejected.get(p)), 0));
         }
-        Gradients gradients = new Gradients(device.ops(), scope, model.weights());
+        Gradients gradients = new Gradients(torch.ops(), scope, model.weights());
         double[] loss = {0};
         float[] scores =
             model.addGradients(

@@ -20,7 +20,6 @@ import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.ElementType;
-import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -29,16 +28,14 @@ import org.rlhf4j.core.torch.Torch;
 class SavingsTest {
   @TempDir Path temporary;
   private Torch torch;
-  private Weights.Device device;
   private CausalLm model;
 
   @BeforeEach
   void open() throws IOException {
     torch = Torch.open("cpu");
-    device = new Weights.Device(torch, new Ops(torch));
     model =
         ModelLoader.causalLm(
-            device,
+            torch,
             ModelFolder.open(TinyModel.causalLm(temporary.resolve("lm"), 1)),
             new ModelLoader.Options(ElementType.FP32, true));
   }
@@ -46,7 +43,6 @@ class SavingsTest {
   @AfterEach
   void close() {
     model.close();
-    device.ops().close();
     torch.close();
   }
 
@@ -117,13 +113,13 @@ class SavingsTest {
             TokenRow.targetsFrom(row(new Random(5), 50), 20));
     TokenBatch batch = TokenBatch.ofTargets(documents);
     try (TensorScope scope = torch.scope();
-        Decoder whole = new Decoder(device, model.decoder().spec(), model.weights(), 1000);
-        Decoder cut = new Decoder(device, model.decoder().spec(), model.weights(), 7)) {
+        Decoder whole = new Decoder(torch, model.decoder().spec(), model.weights(), 1000);
+        Decoder cut = new Decoder(torch, model.decoder().spec(), model.weights(), 7)) {
       Decoder.Pass expected = whole.forward(scope, batch, Recording.FULL);
       Decoder.Pass found = cut.forward(scope, batch, Recording.FULL);
       assertArrayEquals(expected.hidden().toFloats(), found.hidden().toFloats(), 1e-5f);
-      Gradients wholeGradients = new Gradients(device.ops(), scope, model.weights());
-      Gradients cutGradients = new Gradients(device.ops(), scope, model.weights());
+      Gradients wholeGradients = new Gradients(torch.ops(), scope, model.weights());
+      Gradients cutGradients = new Gradients(torch.ops(), scope, model.weights());
       whole.backward(scope, expected, expected.hidden(), wholeGradients);
       cut.backward(scope, found, expected.hidden(), cutGradients);
       assertSame(wholeGradients, cutGradients);
@@ -134,16 +130,16 @@ class SavingsTest {
   void chunksOfTheVocabularyMatrixAreTheWholeMatrix() {
     TokenBatch batch = TokenBatch.ofTargets(List.of(TokenRow.allTargets(row(new Random(6), 20))));
     try (TensorScope scope = torch.scope();
-        LmHead small = new LmHead(device, model.weights(), 0, 3);
-        LmHead large = new LmHead(device, model.weights(), 0, 1000)) {
+        LmHead small = new LmHead(torch, model.weights(), 0, 3);
+        LmHead large = new LmHead(torch, model.weights(), 0, 1000)) {
       Tensor hidden = model.decoder().forward(scope, batch, Recording.NONE).hidden();
       float[] d = new float[batch.targets().length];
       for (int i = 0; i < d.length; i++) {
         d[i] = 0.1f * i - 0.7f;
       }
       LmHead.Selected rows = new LmHead.Selected(hidden, batch.targets());
-      Gradients ofSmall = new Gradients(device.ops(), scope, model.weights());
-      Gradients ofLarge = new Gradients(device.ops(), scope, model.weights());
+      Gradients ofSmall = new Gradients(torch.ops(), scope, model.weights());
+      Gradients ofLarge = new Gradients(torch.ops(), scope, model.weights());
       LmHead.WithGradient cut = small.logProbsWithGradient(scope, rows, d, ofSmall, true);
       LmHead.WithGradient whole = large.logProbsWithGradient(scope, rows, d, ofLarge, false);
       assertArrayEquals(whole.found().logProbs(), cut.found().logProbs(), 1e-5f);
@@ -171,7 +167,7 @@ class SavingsTest {
     Path folder = TinyModel.rewardModel(temporary.resolve("reward"), 2);
     try (RewardModel reward =
             ModelLoader.rewardModel(
-                device,
+                torch,
                 ModelFolder.open(folder),
                 new ModelLoader.Options(ElementType.FP32, true),
                 0);
@@ -179,8 +175,8 @@ class SavingsTest {
       TokenBatch apart = TokenBatch.ofPairs(pairs, false);
       TokenBatch shared = TokenBatch.ofPairs(pairs, true);
       assertTrue(shared.tokens() < apart.tokens());
-      Gradients ofApart = new Gradients(device.ops(), scope, reward.weights());
-      Gradients ofShared = new Gradients(device.ops(), scope, reward.weights());
+      Gradients ofApart = new Gradients(torch.ops(), scope, reward.weights());
+      Gradients ofShared = new Gradients(torch.ops(), scope, reward.weights());
       float[] scores = reward.addGradients(apart, SavingsTest::slopes, Recording.FULL, ofApart);
       float[] again =
           reward.addGradients(shared, SavingsTest::slopes, Recording.PER_BLOCK, ofShared);

@@ -29,12 +29,11 @@ class OptimizationTest {
   @BeforeAll
   static void open() {
     torch = Torch.open("cpu");
-    ops = new Ops(torch);
+    ops = torch.ops();
   }
 
   @AfterAll
   static void close() {
-    ops.close();
     torch.close();
   }
 
@@ -69,7 +68,7 @@ class OptimizationTest {
     }
     try (TensorScope scope = torch.scope()) {
       List<Tensor> weights = List.of(floats(scope, start), floats(scope, start));
-      try (AdamW adamW = new AdamW(torch, ops, SETTINGS, weights, new boolean[] {true, false})) {
+      try (AdamW adamW = new AdamW(torch, SETTINGS, weights, new boolean[] {true, false})) {
         for (int t = 0; t < 3; t++) {
           List<Tensor> both = new ArrayList<>();
           both.add(floats(scope, gradients[t]));
@@ -90,7 +89,6 @@ class OptimizationTest {
       try (AdamW adamW =
           new AdamW(
               torch,
-              ops,
               new AdamW.Settings(0.9, 0.999, 1e-8, 0),
               List.of(master),
               new boolean[] {false})) {
