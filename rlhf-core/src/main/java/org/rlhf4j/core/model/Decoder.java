@@ -25,7 +25,12 @@ public final class Decoder implements AutoCloseable {
   private final ElementType type;
   private final Kernels kernels;
   private final TensorScope scope;
+  private final List<Integer> joins;
   private final int weightsPerBlock;
+
+  /** The weights of all blocks as the kernels take them. */
+  private final List<Tensor> blocks = new ArrayList<>();
+
   private final int queryBlock;
   private Tensor cosines;
   private Tensor sines;
@@ -43,9 +48,37 @@ public final class Decoder implements AutoCloseable {
     this.weights = weights;
     this.type = weights.type();
     this.scope = torch.scope();
-    this.weightsPerBlock = 9 + (spec.attentionBias() ? 4 : 0) + (spec.mlpBias() ? 3 : 0);
+    this.joins = joins(spec);
+    this.weightsPerBlock = joins.stream().mapToInt(Integer::intValue).sum();
+    for (int layer = 0; layer < spec.layers(); layer++) {
+      blocks.addAll(joinedWeights(1 + layer * weightsPerBlock));
+    }
     this.kernels =
         Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes(spec, type));
+  }
+
+  /**
+   * How many neighbouring weights of a block the kernels take as one: the norm of attention;
+   * queries, keys and values; its output; the norm of the MLP; gate and up; down; and their biases.
+   */
+  private static List<Integer> joins(DecoderSpec spec) {
+    List<Integer> joins = new ArrayList<>(List.of(1, 3, 1, 1, 2, 1));
+    if (spec.attentionBias()) {
+      joins.addAll(List.of(3, 1));
+    }
+    if (spec.mlpBias()) {
+      joins.addAll(List.of(2, 1));
+    }
+    return List.copyOf(joins);
+  }
+
+  private List<Tensor> joinedWeights(int from) {
+    List<Tensor> joined = new ArrayList<>();
+    for (int count : joins) {
+      joined.add(count == 1 ? weights.get(from) : weights.joined(from, from + count));
+      from += count;
+    }
+    return joined;
   }
 
   static Map<String, Object> attributes(DecoderSpec spec, ElementType type) {
@@ -58,6 +91,8 @@ public final class Decoder implements AutoCloseable {
     attributes.put("head_dim", (long) spec.headDim());
     attributes.put("half_dim", (long) (spec.headDim() / 2));
     attributes.put("width", (long) spec.heads() * spec.headDim());
+    attributes.put("kv_width", (long) spec.keyValueHeads() * spec.headDim());
+    attributes.put("inner", (long) spec.intermediateSize());
     attributes.put("score_scale", 1 / Math.sqrt(spec.headDim()));
     attributes.put("attention_bias", spec.attentionBias());
     attributes.put("mlp_bias", spec.mlpBias());
@@ -114,12 +149,11 @@ public final class Decoder implements AutoCloseable {
       h = out[0];
     }
     Tensor[] finished;
-    Tensor norm = weights.get(1 + spec.layers() * weightsPerBlock);
     if (recording == Recording.NONE) {
-      finished = kernels.callList(scope, blockTypes, "finish", h, norm);
+      finished = kernels.callList(scope, blockTypes, "finish", h, norm());
     } else {
       pass.last = recording == Recording.FULL ? h : torch.ops().leaf(scope, h);
-      finished = kernels.record(scope, blockTypes, "finish", pass.last, norm);
+      finished = kernels.record(scope, blockTypes, "finish", pass.last, norm());
     }
     pass.hidden = finished[0];
     return pass;
@@ -134,9 +168,8 @@ public final class Decoder implements AutoCloseable {
       Object[] arguments = inputs.everywhere(states.get(layer), layer);
       states.add(kernels.callList(scope, new ElementType[] {type}, "block", arguments)[0]);
     }
-    Tensor norm = weights.get(1 + spec.layers() * weightsPerBlock);
     Tensor last = states.remove(spec.layers());
-    states.add(kernels.callList(scope, new ElementType[] {type}, "finish", last, norm)[0]);
+    states.add(kernels.callList(scope, new ElementType[] {type}, "finish", last, norm())[0]);
     return states;
   }
 
@@ -157,8 +190,7 @@ public final class Decoder implements AutoCloseable {
       keys.add(out[1]);
       values.add(out[2]);
     }
-    Tensor norm = weights.get(1 + spec.layers() * weightsPerBlock);
-    Tensor hidden = kernels.callList(scope, new ElementType[] {type}, "finish", h, norm)[0];
+    Tensor hidden = kernels.callList(scope, new ElementType[] {type}, "finish", h, norm())[0];
     return new Prefill(hidden, keys, values);
   }
 
@@ -210,15 +242,17 @@ public final class Decoder implements AutoCloseable {
    * @param into where the gradients of the weights are added
    */
   public void backward(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    int normAt = 1 + spec.layers() * weightsPerBlock;
     Tensor ofEmbedded;
     if (pass.recording == Recording.FULL) {
       List<Tensor> leaves = new ArrayList<>();
       leaves.add(pass.embedded);
-      leaves.addAll(weights.range(1, normAt + 1));
+      leaves.addAll(blocks);
+      leaves.add(norm());
       Tensor[] found = torch.ops().gradient(scope, List.of(pass.hidden), leaves, List.of(ofHidden));
       ofEmbedded = found[0];
-      into.add(scope, 1, List.of(found).subList(1, found.length));
+      List<Tensor> ofWeights = apart(scope, 1, List.of(found).subList(1, found.length - 1));
+      ofWeights.add(found[found.length - 1]);
+      into.add(scope, 1, ofWeights);
     } else if (pass.recording == Recording.PER_BLOCK) {
       ofEmbedded = backwardByBlocks(scope, pass, ofHidden, into);
     } else {
@@ -232,11 +266,7 @@ public final class Decoder implements AutoCloseable {
     Tensor[] ofNorm =
         torch
             .ops()
-            .gradient(
-                scope,
-                List.of(pass.hidden),
-                List.of(pass.last, weights.get(normAt)),
-                List.of(ofHidden));
+            .gradient(scope, List.of(pass.hidden), List.of(pass.last, norm()), List.of(ofHidden));
     into.add(scope, normAt, List.of(ofNorm[1]));
     Tensor ofOutput = ofNorm[0];
     for (int layer = spec.layers() - 1; layer >= 0; layer--) {
@@ -250,18 +280,29 @@ public final class Decoder implements AutoCloseable {
         leaves.addAll(blockWeights(layer));
         Tensor[] found = torch.ops().gradient(block, List.of(out[0]), leaves, List.of(ofOutput));
         ofOutput = scope.keep(found[0]);
-        for (int i = 1; i < found.length; i++) {
-          scope.keep(found[i]);
-        }
-        into.add(scope, 1 + layer * weightsPerBlock, List.of(found).subList(1, found.length));
+        int first = 1 + layer * weightsPerBlock;
+        into.add(scope, first, apart(scope, first, List.of(found).subList(1, found.length)));
       }
     }
     return ofOutput;
   }
 
   private List<Tensor> blockWeights(int layer) {
-    int from = 1 + layer * weightsPerBlock;
-    return weights.range(from, from + weightsPerBlock);
+    return blocks.subList(layer * joins.size(), (layer + 1) * joins.size());
+  }
+
+  /** The gradients of the weights of some blocks from those of the joined weights. */
+  private List<Tensor> apart(TensorScope scope, int first, List<Tensor> ofJoined) {
+    List<Tensor> apart = new ArrayList<>();
+    for (int i = 0; i < ofJoined.size(); i++) {
+      int count = joins.get(i % joins.size());
+      long[] rows = new long[count];
+      for (int part = 0; part < count; part++) {
+        rows[part] = weights.parameters().get(first + apart.size() + part).shape()[0];
+      }
+      apart.addAll(List.of(torch.ops().splitRows(scope, ofJoined.get(i), rows)));
+    }
+    return apart;
   }
 
   /** A batch on the device. */
@@ -382,9 +423,19 @@ public final class Decoder implements AutoCloseable {
     return sines;
   }
 
-  /** The number of weights of one block. */
-  int weightsPerBlock() {
-    return weightsPerBlock;
+  /** The weights of all blocks as the kernels take them, {@link #tensorsPerBlock} for each. */
+  List<Tensor> blocks() {
+    return blocks;
+  }
+
+  /** The number of tensors that hold the weights of one block. */
+  int tensorsPerBlock() {
+    return joins.size();
+  }
+
+  /** The last norm. */
+  Tensor norm() {
+    return weights.get(1 + spec.layers() * weightsPerBlock);
   }
 
   @Override

@@ -139,7 +139,6 @@ public final class DecodingCache implements AutoCloseable {
       places[slot] = Math.min(lastPlace, promptLengths[slot / samples] + own);
     }
     decoder.requirePositions(Arrays.stream(places).max().orElseThrow() + 1);
-    int normAt = 1 + decoder.spec().layers() * decoder.weightsPerBlock();
     Tensor hidden =
         kernels.call(
             step,
@@ -157,9 +156,9 @@ public final class DecodingCache implements AutoCloseable {
             (long) own,
             (long) samples,
             promptMask,
-            weights.range(1, normAt),
-            (long) decoder.weightsPerBlock(),
-            weights.get(normAt));
+            decoder.blocks(),
+            (long) decoder.tensorsPerBlock(),
+            decoder.norm());
     own++;
     return hidden;
   }

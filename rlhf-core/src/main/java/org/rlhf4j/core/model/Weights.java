@@ -2,7 +2,9 @@ package org.rlhf4j.core.model;
 
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.TreeMap;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
 import org.rlhf4j.core.torch.ElementType;
@@ -31,6 +33,11 @@ public final class Weights implements AutoCloseable {
   private final TensorScope scope;
   private final List<ParameterSpec> parameters;
   private final ElementType type;
+  private final boolean trainable;
+
+  /** The tensors that hold the weights, by the place of their first. */
+  private final TreeMap<Integer, Tensor> blocks = new TreeMap<>();
+
   private final List<Tensor> compute = new ArrayList<>();
   private final List<Tensor> masters = new ArrayList<>();
 
@@ -50,18 +57,56 @@ public final class Weights implements AutoCloseable {
     this.scope = torch.scope();
     this.parameters = List.copyOf(parameters);
     this.type = type;
-    for (ParameterSpec parameter : parameters) {
-      Tensor exact = scope.zeros(parameter.shape());
-      for (long from = 0; from < parameter.elements(); from += CHUNK) {
-        float[] part = new float[(int) Math.min(CHUNK, parameter.elements() - from)];
-        source.fill(parameter, from, FloatBuffer.wrap(part));
-        ops.fill(scope, exact, from, part);
+    this.trainable = trainable;
+    for (int from = 0; from < parameters.size(); ) {
+      int to = endOfBlock(from);
+      addBlock(source, from, to);
+      from = to;
+    }
+  }
+
+  /** Where the parameters end that can lie in one tensor: below each other, with equal rows. */
+  private int endOfBlock(int from) {
+    int to = from + 1;
+    while (to < parameters.size() && Arrays.equals(row(from), row(to))) {
+      to++;
+    }
+    return to;
+  }
+
+  private long[] row(int index) {
+    long[] shape = parameters.get(index).shape();
+    return Arrays.copyOfRange(shape, 1, shape.length);
+  }
+
+  private long[] rowsOf(int from, int to) {
+    return parameters.subList(from, to).stream().mapToLong(p -> p.shape()[0]).toArray();
+  }
+
+  private void addBlock(Source source, int from, int to) {
+    long[] rows = rowsOf(from, to);
+    long[] shape = parameters.get(from).shape().clone();
+    shape[0] = Arrays.stream(rows).sum();
+    Tensor exact = scope.zeros(shape);
+    Tensor[] parts = ops.splitRows(scope, exact, rows);
+    for (int i = from; i < to; i++) {
+      ParameterSpec parameter = parameters.get(i);
+      for (long start = 0; start < parameter.elements(); start += CHUNK) {
+        float[] part = new float[(int) Math.min(CHUNK, parameter.elements() - start)];
+        source.fill(parameter, start, FloatBuffer.wrap(part));
+        ops.fill(scope, parts[i - from], start, part);
       }
-      Tensor used = type == ElementType.FP32 ? exact : ops.convert(scope, exact, type);
-      compute.add(trainable ? ops.leaf(scope, used) : used);
-      if (trainable) {
-        masters.add(exact);
-      } else if (type != ElementType.FP32) {
+    }
+    Tensor used = type == ElementType.FP32 ? exact : ops.convert(scope, exact, type);
+    blocks.put(from, used);
+    for (Tensor part : ops.splitRows(scope, used, rows)) {
+      compute.add(trainable ? ops.leaf(scope, part) : part);
+    }
+    if (trainable) {
+      masters.addAll(List.of(parts));
+    } else {
+      List.of(parts).forEach(Tensor::close);
+      if (type != ElementType.FP32) {
         exact.close();
       }
     }
@@ -77,6 +122,29 @@ public final class Weights implements AutoCloseable {
     return type;
   }
 
+  /**
+   * Neighbouring weights as one tensor, one below the other, in the same memory.
+   *
+   * @param from the first of them; its neighbours have rows of the same shape
+   * @param to the place behind the last of them
+   * @return this object's; a leaf of its own in training
+   */
+  Tensor joined(int from, int to) {
+    int first = blocks.floorKey(from);
+    int end = endOfBlock(first);
+    if (to > end) {
+      throw new IllegalArgumentException(
+          parameters.get(to - 1).name() + " cannot be joined to " + parameters.get(from).name());
+    }
+    long[] rows = {
+      Arrays.stream(rowsOf(first, from)).sum(),
+      Arrays.stream(rowsOf(from, to)).sum(),
+      Arrays.stream(rowsOf(to, end)).sum()
+    };
+    Tensor joined = ops.splitRows(scope, blocks.get(first), rows)[1];
+    return trainable ? ops.leaf(scope, joined) : joined;
+  }
+
   /** All weights that are computed with. */
   public List<Tensor> all() {
     return compute;
@@ -85,11 +153,6 @@ public final class Weights implements AutoCloseable {
   /** The weight at a place of {@link #parameters()}. */
   public Tensor get(int index) {
     return compute.get(index);
-  }
-
-  /** The weights from one place to another, for instance those of a block. */
-  public List<Tensor> range(int from, int to) {
-    return compute.subList(from, to);
   }
 
   /** The fp32 weights that an optimizer changes; for fp32 models the same memory. */

@@ -39,6 +39,15 @@ public final class Ops implements AutoCloseable {
     return kernels.call(scope, tensor.type(), "leaf", tensor);
   }
 
+  /**
+   * A tensor in parts, one below the other, in the same memory.
+   *
+   * @param rows of each part; together all rows of the tensor
+   */
+  public Tensor[] splitRows(TensorScope scope, Tensor tensor, long[] rows) {
+    return kernels.callList(scope, new ElementType[] {tensor.type()}, "split_rows", tensor, rows);
+  }
+
   /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
   public void fill(TensorScope scope, Tensor tensor, long start, float[] values) {
     try (Tensor run = scope.of(values, values.length)) {
