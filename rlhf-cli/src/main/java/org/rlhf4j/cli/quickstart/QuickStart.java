@@ -126,7 +126,7 @@ public final class QuickStart {
     int stories = recipe.demonstrations() + data.heldOut().size();
     try (Storyteller base = storyteller(compute, BASE);
         Progress progress = console.progress("demonstrations", stories, "stories")) {
-      data.writeDemonstrations(base, upTo(progress));
+      data.writeDemonstrations(base, progress::advance);
     }
   }
 
@@ -140,7 +140,7 @@ public final class QuickStart {
     int requests = recipe.pairRequests() + data.heldOut().size();
     try (Storyteller sft = storyteller(compute, SFT);
         Progress progress = console.progress("pairs", requests, "requests")) {
-      data.writePairs(sft, upTo(progress));
+      data.writePairs(sft, progress::advance);
     }
   }
 
@@ -232,7 +232,7 @@ public final class QuickStart {
                           data.compared(),
                           recipe.evaluationSamples(),
                           seed,
-                          upTo(progress))));
+                          progress::advance)));
         }
       }
       evaluations.forEach(

@@ -127,13 +127,11 @@ final class ToyData {
     List<Request> requests = training(recipe.demonstrations(), recipe.pairRequests());
     requests.addAll(heldOut);
     List<List<List<Response>>> byTemperature = new ArrayList<>();
-    int done = 0;
     for (double temperature : PAIR_TEMPERATURES) {
       List<String> prompts = new ArrayList<>();
       for (int i = byTemperature.size(); i < requests.size(); i += PAIR_TEMPERATURES.length) {
         prompts.add(requests.get(i).prompt());
       }
-      int before = done;
       byTemperature.add(
           sft.write(
               sft.rows(prompts),
@@ -146,8 +144,7 @@ final class ToyData {
                       Storyteller.BATCH_SIZE,
                       seed,
                       PAIR_ROUND + byTemperature.size())),
-              count -> finished.accept(before + count)));
-      done += prompts.size();
+              finished));
     }
     List<Map<String, String>> pairs = new ArrayList<>();
     List<Map<String, String>> heldOutPairs = new ArrayList<>();
