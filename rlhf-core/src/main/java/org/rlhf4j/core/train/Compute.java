@@ -1,5 +1,6 @@
 package org.rlhf4j.core.train;
 
+import java.util.Locale;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Ops;
@@ -12,11 +13,13 @@ import org.rlhf4j.core.torch.Torch;
  *
  * @param torch closed with this
  * @param type fp32 or bf16
+ * @param reason why this type, in words
  */
-public record Compute(Torch torch, ElementType type) implements AutoCloseable {
+public record Compute(Torch torch, ElementType type, String reason) implements AutoCloseable {
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
+  private static final double GIGA = 1e9;
 
   /**
    * Opens a device.
@@ -26,22 +29,27 @@ public record Compute(Torch torch, ElementType type) implements AutoCloseable {
    */
   public static Compute open(String deviceName, DtypeChoice dtype) {
     Torch torch = Torch.open(deviceName);
-    ElementType type =
-        switch (dtype) {
-          case FP32 -> ElementType.FP32;
-          case BF16 -> ElementType.BF16;
-          case AUTO -> faster(torch);
-        };
-    return new Compute(torch, type);
+    return switch (dtype) {
+      case FP32 -> new Compute(torch, ElementType.FP32, "as asked for");
+      case BF16 -> new Compute(torch, ElementType.BF16, "as asked for");
+      case AUTO -> faster(torch);
+    };
   }
 
-  private static ElementType faster(Torch torch) {
+  private static Compute faster(Torch torch) {
     if (!torch.isCpu()) {
-      return ElementType.BF16;
+      return new Compute(torch, ElementType.BF16, "auto: on a GPU");
     }
     double fp32 = productRate(torch, ElementType.FP32, 4);
     double bf16 = productRate(torch, ElementType.BF16, 4);
-    return bf16 > fp32 ? ElementType.BF16 : ElementType.FP32;
+    return new Compute(
+        torch,
+        bf16 > fp32 ? ElementType.BF16 : ElementType.FP32,
+        String.format(
+            Locale.ROOT,
+            "auto: measured fp32 %.1f, bf16 %.1f GFLOP/s",
+            fp32 / GIGA,
+            bf16 / GIGA));
   }
 
   /**
