@@ -10,8 +10,8 @@ import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.generate.SamplingConfig;
 
 /**
- * The keys of {@code raft}: reward-ranked fine-tuning. {@link #discardPattern()} and {@link
- * #rewardModelNameOrPath()} are null where none is set.
+ * The keys of {@code raft}: reward-ranked fine-tuning. {@link #rewardModelNameOrPath()} is null
+ * where none is set.
  *
  * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
  * max_new_tokens} tokens. The held-out prompts are answered before the first and after every

@@ -9,8 +9,7 @@ import org.rlhf4j.core.config.Problems;
 
 /**
  * The keys of {@code select}: the best of scored responses as rows for {@code sft}. {@link
- * #discardPattern()}, {@link #scoresPath()} and {@link #modelNameOrPath()} are null where none is
- * set.
+ * #scoresPath()} and {@link #modelNameOrPath()} are null where none is set.
  */
 public record SelectConfig(
     @Key(

@@ -26,11 +26,6 @@ final class MetricsWindow {
     return new TrainingPosition.Window(lossSum, steps, tokens, last);
   }
 
-  /** Begins the clock of the rates. */
-  void startClock() {
-    sinceNanos = System.nanoTime();
-  }
-
   /** Takes in a step. */
   void add(Optimization.Update update, double loss, long stepTokens, double epoch) {
     lossSum += loss;
@@ -63,7 +58,7 @@ final class MetricsWindow {
     steps = 0;
     tokensSince = 0;
     last = null;
-    startClock();
+    sinceNanos = System.nanoTime();
     return row;
   }
 }

@@ -15,9 +15,7 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.config.Config;
-import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.EvalStrategy;
-import org.rlhf4j.core.config.ReportTo;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.DataReport;
@@ -31,8 +29,6 @@ import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.MetricsLog;
 import org.rlhf4j.core.report.Sample;
 import org.rlhf4j.core.report.SampleLog;
-import org.rlhf4j.core.report.SystemStats;
-import org.rlhf4j.core.report.TensorBoardLog;
 import org.rlhf4j.core.report.TrainerState;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
@@ -45,9 +41,6 @@ import org.rlhf4j.core.torch.Torch;
  * the trainer's.
  */
 public final class TrainingRun implements AutoCloseable {
-  /** What DJL reads when it loads PyTorch; the command line's {@code --threads} sets it. */
-  private static final String THREADS_PROPERTY = "ai.djl.pytorch.num_threads";
-
   private final String method;
   private final Record config;
   private final TrainingConfig training;
@@ -58,16 +51,14 @@ public final class TrainingRun implements AutoCloseable {
   private final Compute compute;
   private final ModelFolder start;
   private final Tokenizer tokenizer;
-  private final StoredType savedType;
-  private final MetricsWindow window = new MetricsWindow();
-  private final BestModel best;
   private final long startedNanos = System.nanoTime();
+  private final StoredType savedType;
+  private final BestModel best;
 
   private Job job;
   private RunDocuments documents;
   private MethodState methodState = Map::of;
-  private MetricsLog metrics;
-  private TensorBoardLog tensorBoard;
+  private RunMetrics metrics;
   private long step;
   private long lastSaved = -1;
   private boolean evaluationPending;
@@ -91,7 +82,10 @@ public final class TrainingRun implements AutoCloseable {
         ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
     this.savedType = savedType();
     this.tokenizer = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
-    this.compute = openCompute();
+    this.compute =
+        resumed == null
+            ? Compute.open(training.device(), training.dtype())
+            : Compute.again(training.device(), resumed.numerics(), context.console());
   }
 
   /**
@@ -115,30 +109,6 @@ public final class TrainingRun implements AutoCloseable {
       case SOURCE ->
           resumed == null ? start.storedType() : StoredType.valueOf(resumed.numerics().savedType());
     };
-  }
-
-  private Compute openCompute() {
-    if (resumed == null) {
-      return Compute.open(training.device(), training.dtype());
-    }
-    TrainingPosition.Numerics before = resumed.numerics();
-    Integer asked = Integer.getInteger(THREADS_PROPERTY);
-    if (asked != null && asked != before.threads()) {
-      throw RlhfException.config(
-          "threads: the run was started with %d, it cannot go on with %d: sums would have other bits"
-              .formatted(before.threads(), asked));
-    }
-    DtypeChoice dtype = before.dtype().equals("bf16") ? DtypeChoice.BF16 : DtypeChoice.FP32;
-    Torch torch = Compute.open(training.device(), dtype).torch();
-    if (torch.threads() != before.threads()) {
-      console()
-          .line(
-              "computing with %d threads, as the run was started, instead of %d"
-                  .formatted(before.threads(), torch.threads()));
-      torch.setThreads(before.threads());
-    }
-    ElementType type = dtype == DtypeChoice.BF16 ? ElementType.BF16 : ElementType.FP32;
-    return new Compute(torch, type, before.dtypeReason());
   }
 
   /** Where it computes. */
@@ -324,15 +294,9 @@ public final class TrainingRun implements AutoCloseable {
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics =
-        MetricsLog.resume(
-            folder.path().resolve(MetricsLog.FILE_NAME),
-            step,
-            resumed == null ? 0 : resumed.metricRows());
-    if (training.reportTo() == ReportTo.TENSORBOARD) {
-      tensorBoard = TensorBoardLog.open(folder.path().resolve(TensorBoardLog.FOLDER), step + 1);
-    }
+        RunMetrics.open(folder.path(), resumed, training.reportTo(), context.listener(), startedNanos);
+    metrics.addToFirstRow(dataCounts);
     documents.writeProvenance();
-    window.startClock();
   }
 
   private void restore() {
@@ -342,7 +306,6 @@ public final class TrainingRun implements AutoCloseable {
         .restore(
             SafetensorsFile.open(checkpoint.resolve(RunFolder.OPTIMIZER_FILE)), resumed.step());
     step = resumed.step();
-    window.restore(resumed.window());
     evaluationPending =
         resumed.evaluationPending() && training.effectiveEvalStrategy() != EvalStrategy.NO;
     // With its evaluation, the checkpoint of this step is another one.
@@ -424,32 +387,15 @@ public final class TrainingRun implements AutoCloseable {
       Optimization.Update update, double loss, long stepTokens, double epoch, Map<String, ?> more) {
     boolean logged = nextIsLogged();
     step++;
-    window.add(update, loss, stepTokens, epoch);
+    metrics.window().add(update, loss, stepTokens, epoch);
     if (logged) {
-      writeWindow(more);
+      metrics.writeWindow(step, more);
     }
-  }
-
-  private void writeWindow(Map<String, ?> more) {
-    Map<String, Object> figures = new LinkedHashMap<>(more);
-    if (metrics.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS))) {
-      figures.putAll(dataCounts);
-    }
-    write(window.take(figures));
   }
 
   /** Writes a row of metrics beside the training rows; the step and the clock are added. */
   public void write(Map<String, ?> values) {
-    Map<String, Object> row = new LinkedHashMap<>();
-    row.put(MetricNames.STEP, step);
-    row.putAll(values);
-    row.put(MetricNames.ELAPSED_S, (System.nanoTime() - startedNanos) / 1e9);
-    row.putAll(SystemStats.now().metrics());
-    metrics.append(row);
-    if (tensorBoard != null) {
-      tensorBoard.append(row);
-    }
-    context.listener().metrics(row);
+    metrics.write(step, values);
   }
 
   /**
@@ -566,7 +512,7 @@ public final class TrainingRun implements AutoCloseable {
         epoch,
         job.data().trainHash(),
         job.data().evalHash(),
-        window.state(),
+        metrics.window().state(),
         new TrainingPosition.Numerics(
             compute.dtypeName(),
             compute.reason(),
@@ -590,7 +536,7 @@ public final class TrainingRun implements AutoCloseable {
         training.saveStrategy() == SaveStrategy.STEPS ? training.saveSteps() : null,
         best.found() == null ? null : best.found().score(),
         best.found() == null ? null : BestModel.FOLDER,
-        metrics.logHistory());
+        metrics.history());
   }
 
   /**
@@ -598,8 +544,8 @@ public final class TrainingRun implements AutoCloseable {
    * metrics where the run ended between two.
    */
   public void finish() {
-    if (!window.isEmpty()) {
-      writeWindow(Map.of());
+    if (!metrics.window().isEmpty()) {
+      metrics.writeWindow(step, Map.of());
     }
     if (training.saveBest() && best.found() != null) {
       best.copyTo(folder.path());
@@ -618,9 +564,6 @@ public final class TrainingRun implements AutoCloseable {
 
   @Override
   public void close() {
-    if (tensorBoard != null) {
-      tensorBoard.close();
-    }
     if (metrics != null) {
       metrics.close();
     }
