@@ -233,8 +233,7 @@ public final class RaftTrainer {
             spec.vocabularySize(),
             new RowEncoder.Options(
                 training.template(), longest, training.overlong(), training.appendEos(), true));
-    return EncodedDataset.loadPrompts(
-        paths, encoder, training.maxBadRows(), context.stop()::check);
+    return EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 
   /** All steps of the run, as many as there are where no response is discarded. */
@@ -244,7 +243,8 @@ public final class RaftTrainer {
         switch (config.best().selection()) {
           case PER_PROMPT ->
               schedule.size() * RaftSelection.keepCount(samples, config.best().keepFraction());
-          case GLOBAL -> RaftSelection.keepCount(schedule.size() * samples, config.best().keepFraction());
+          case GLOBAL ->
+              RaftSelection.keepCount(schedule.size() * samples, config.best().keepFraction());
         };
     BatchPlan one = passes(rows, 0);
     long all = one.totalSteps() * config.numRaftIterations();
@@ -318,7 +318,8 @@ public final class RaftTrainer {
     if (rollout == null) {
       return false;
     }
-    RaftSelection.Outcome outcome = RaftSelection.select(rollout.candidates(), config.best().rule());
+    RaftSelection.Outcome outcome =
+        RaftSelection.select(rollout.candidates(), config.best().rule());
     List<RewardFunction.Completion> completions = rollout.completions();
     int[] selected = outcome.selected();
     IterationFiles.writeSelected(

@@ -109,11 +109,7 @@ public final class RewardTrainer {
         Saver saver = new Saver(run, model, padTokenId);
         run.begin(
             new TrainingRun.Job(
-                optimization,
-                saver,
-                plan.totalSteps(),
-                TrainingRun.DataUsed.of(data, held),
-                true));
+                optimization, saver, plan.totalSteps(), TrainingRun.DataUsed.of(data, held), true));
         saver.resume();
         banner.batch("pairs", training, plan).show();
 
@@ -168,8 +164,7 @@ public final class RewardTrainer {
       TrainingRun run, RewardModel model, List<Path> paths, int padTokenId) {
     RowEncoder encoder = run.encoder(model.decoder().spec());
     EncodedDataset<TokenPair> data =
-        EncodedDataset.loadPairs(
-            paths, encoder, training.maxBadRows(), context.stop()::check);
+        EncodedDataset.loadPairs(paths, encoder, training.maxBadRows(), context.stop()::check);
     for (int i = 0; i < data.size(); i++) {
       for (TokenRow side : sides(data.rows().get(i))) {
         if (side.ids()[side.length() - 1] == padTokenId) {
@@ -210,8 +205,7 @@ public final class RewardTrainer {
   private void evaluate(
       TrainingRun run, PairStep step, EncodedDataset<TokenPair> held, Saver saver) {
     PairStep.Evaluation found =
-        step.evaluate(
-            withMargins(held.rows()), training.perDeviceTrainBatchSize(), context.stop());
+        step.evaluate(withMargins(held.rows()), training.perDeviceTrainBatchSize(), context.stop());
     saver.stats = RewardStats.of(found.scores().both());
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());

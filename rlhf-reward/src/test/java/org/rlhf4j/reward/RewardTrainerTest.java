@@ -460,8 +460,7 @@ class RewardTrainerTest {
   private static PairLoss failing(int pairs, int failsAt, List<Integer> calls) {
     return (chosen, rejected, margins, stepPairs) -> {
       calls.add(chosen.length);
-      PairLoss.Result result =
-          RewardLoss.meanOverPairs(0).of(chosen, rejected, margins, stepPairs);
+      PairLoss.Result result = RewardLoss.meanOverPairs(0).of(chosen, rejected, margins, stepPairs);
       return chosen.length == pairs && calls.size() >= failsAt
           ? new PairLoss.Result(Double.NaN, result.ofChosen(), result.ofRejected())
           : result;
@@ -552,8 +551,7 @@ class RewardTrainerTest {
     assertTrue(Files.exists(cut.resolve("checkpoint-5")));
     assertEquals(2, SameRuns.metrics(cut).size());
     assertFalse(SameRuns.metrics(cut).get(1).containsKey("eval_loss"));
-    train(
-        resumable("cut", "fp32").set("logging_steps", 5).set("resume_from_checkpoint", "auto"));
+    train(resumable("cut", "fp32").set("logging_steps", 5).set("resume_from_checkpoint", "auto"));
     SameRuns.assertSame(temporary.resolve("whole"), cut);
     SameRuns.assertSameFile(temporary.resolve("whole"), cut, RewardStats.FILE_NAME);
   }

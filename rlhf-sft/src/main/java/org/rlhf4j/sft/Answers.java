@@ -42,7 +42,12 @@ final class Answers {
         Response answer = responses.get(i).get(0);
         samples.add(
             new Sample(
-                prompt.index(), prompt.text(), answer.text(), null, null, answer.tokenIds().length));
+                prompt.index(),
+                prompt.text(),
+                answer.text(),
+                null,
+                null,
+                answer.tokenIds().length));
       }
     }
     return samples;

@@ -151,8 +151,7 @@ public final class SftTrainer {
 
   private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
     RowEncoder encoder = run.encoder(model.decoder().spec());
-    return EncodedDataset.loadRows(
-        paths, encoder, training.maxBadRows(), context.stop()::check);
+    return EncodedDataset.loadRows(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 
   private static List<PackedRow> pick(List<PackedRow> rows, int[] indices) {
@@ -174,8 +173,7 @@ public final class SftTrainer {
     List<PackedRow> rows =
         Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
     LanguageModelStep.Evaluation found =
-        LanguageModelStep.evaluate(
-            model, rows, training.perDeviceTrainBatchSize(), context.stop());
+        LanguageModelStep.evaluate(model, rows, training.perDeviceTrainBatchSize(), context.stop());
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
     figures.put(MetricNames.eval(MetricNames.MEAN_TOKEN_ACCURACY), found.accuracy());

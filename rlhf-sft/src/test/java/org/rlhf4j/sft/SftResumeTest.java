@@ -186,8 +186,7 @@ class SftResumeTest {
               }
             },
             List.of());
-    new SftTrainer(
-            evaluatedAtFive("cut").set("resume_from_checkpoint", "auto").build(), second)
+    new SftTrainer(evaluatedAtFive("cut").set("resume_from_checkpoint", "auto").build(), second)
         .train();
     assertTrue(Files.exists(cut.resolve("checkpoint-5/model.safetensors")));
     assertEquals(2, SameRuns.metrics(cut).size());
@@ -203,8 +202,7 @@ class SftResumeTest {
     StopSignal stop = new StopSignal();
     stop.request(ExitCode.TERMINATED);
     RunContext context = new RunContext(Console.silent(), stop, row -> {}, List.of());
-    assertEquals(
-        List.of(), new SftTrainer(builder("cut", "fp32", false).build(), context).train());
+    assertEquals(List.of(), new SftTrainer(builder("cut", "fp32", false).build(), context).train());
     try (var files = Files.list(temporary.resolve("cut"))) {
       assertEquals(List.of(), files.toList());
     }
@@ -230,9 +228,7 @@ class SftResumeTest {
     assertTrue(Files.readString(cut.resolve("best/evaluation.json")).contains("\"step\":5"));
     assertFalse(Files.exists(cut.resolve("checkpoint-5")));
     train(
-        builder("cut", "fp32", false)
-            .set("save_best", true)
-            .set("resume_from_checkpoint", "auto"));
+        builder("cut", "fp32", false).set("save_best", true).set("resume_from_checkpoint", "auto"));
     SameRuns.assertSame(temporary.resolve("whole"), cut);
   }
 

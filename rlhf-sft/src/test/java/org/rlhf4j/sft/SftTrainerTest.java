@@ -58,7 +58,8 @@ class SftTrainerTest {
     model = TinyModel.causalLm(temporary.resolve("model"), 1);
     List<String> rows = new ArrayList<>();
     for (int i = 0; i < ROWS; i++) {
-      rows.add("{\"prompt\": \"say %d: \", \"completion\": \"%s\"}".formatted(i, "ab".repeat(i + 1)));
+      rows.add(
+          "{\"prompt\": \"say %d: \", \"completion\": \"%s\"}".formatted(i, "ab".repeat(i + 1)));
     }
     train = Files.write(temporary.resolve("train.jsonl"), rows);
   }
@@ -132,8 +133,7 @@ class SftTrainerTest {
         assertThrows(
             RlhfException.class,
             () ->
-                new SftTrainer(
-                        builder("out").build(), RunContext.silent(), new Noted(false, 3))
+                new SftTrainer(builder("out").build(), RunContext.silent(), new Noted(false, 3))
                     .train());
     assertEquals(ExitCode.NON_FINITE, failure.exitCode());
     Path file = temporary.resolve("out/non-finite-step-2.jsonl");
@@ -144,9 +144,7 @@ class SftTrainerTest {
     List<TokenRow> expected;
     try (Tokenizer tokenizer = Tokenizer.load(model)) {
       expected =
-          EncodedDataset.loadRows(List.of(train), encoder(tokenizer, true), 0)
-              .rows()
-              .subList(4, 8);
+          EncodedDataset.loadRows(List.of(train), encoder(tokenizer, true), 0).rows().subList(4, 8);
     }
     List<TokenRow> rows = EncodedDataset.loadRows(List.of(file), encoder(null, false), 0).rows();
     List<ScoreRow> scored =
@@ -167,7 +165,8 @@ class SftTrainerTest {
     return new RowEncoder(
         tokenizer,
         TestTokenizers.BYTES_SIZE,
-        new RowEncoder.Options(Template.NONE, TinyModel.POSITIONS, Overlong.ERROR, appendEos, true));
+        new RowEncoder.Options(
+            Template.NONE, TinyModel.POSITIONS, Overlong.ERROR, appendEos, true));
   }
 
   @Test
@@ -214,9 +213,7 @@ class SftTrainerTest {
       Path answers = temporary.resolve("answers.jsonl");
       GenerationConfig generate =
           Config.of(GenerationConfig.class)
-              .set(
-                  "model_name_or_path",
-                  (step == 0 ? model : temporary.resolve("out")).toString())
+              .set("model_name_or_path", (step == 0 ? model : temporary.resolve("out")).toString())
               .set("dataset_path", prompts.toString())
               .set("output_path", answers.toString())
               .set("dtype", "fp32")
@@ -225,7 +222,8 @@ class SftTrainerTest {
               .build();
       new GenerationRun(generate, Console.silent()).run();
       List<String> expected = Files.readAllLines(answers);
-      List<String> found = Files.readAllLines(temporary.resolve("out/samples/step-" + step + ".jsonl"));
+      List<String> found =
+          Files.readAllLines(temporary.resolve("out/samples/step-" + step + ".jsonl"));
       assertEquals(2, found.size());
       for (int i = 0; i < 2; i++) {
         JsonNode row = JSON.readTree(expected.get(i));

@@ -30,11 +30,7 @@ import org.rlhf4j.core.text.Tokenizer;
  *     targets and order
  */
 public record EncodedDataset<T>(
-    List<T> rows,
-    int[] rowIndices,
-    DataReport report,
-    List<Piece> decodedSample,
-    String dataHash) {
+    List<T> rows, int[] rowIndices, DataReport report, List<Piece> decodedSample, String dataHash) {
   private static final int BAD_ROWS_SHOWN = 3;
 
   /** Text of which either all tokens are targets or none is. */
@@ -117,8 +113,7 @@ public record EncodedDataset<T>(
     return load(
         paths,
         encoder,
-        new Way<>(
-            maxBadRows, () -> {}, example -> encoder.encodeForScoring(example, needsTargets)),
+        new Way<>(maxBadRows, () -> {}, example -> encoder.encodeForScoring(example, needsTargets)),
         new Kind<>(
             (digest, row) -> row.sides().forEach(side -> update(digest, side)),
             row ->
@@ -145,9 +140,7 @@ public record EncodedDataset<T>(
             prompt ->
                 List.of(
                     new Piece(
-                        encoder.tokenizer() == null
-                            ? Arrays.toString(prompt.ids())
-                            : prompt.text(),
+                        encoder.tokenizer() == null ? Arrays.toString(prompt.ids()) : prompt.text(),
                         false))));
   }
 

@@ -39,8 +39,7 @@ public record MarkedText(List<Span> spans) {
   }
 
   private static String shorten(String text, int columns) {
-    String line =
-        DisplayText.oneLine(text).replace(BEGIN, "\\u27e6").replace(END, "\\u27e7");
+    String line = DisplayText.oneLine(text).replace(BEGIN, "\\u27e6").replace(END, "\\u27e7");
     int half = Math.max(1, (columns - LEFT_OUT.length()) / 2);
     return DisplayText.width(line) <= columns
         ? line

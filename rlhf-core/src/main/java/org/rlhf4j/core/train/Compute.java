@@ -76,10 +76,7 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
         torch,
         bf16 > fp32 ? ElementType.BF16 : ElementType.FP32,
         String.format(
-            Locale.ROOT,
-            "auto: measured fp32 %.1f, bf16 %.1f GFLOP/s",
-            fp32 / GIGA,
-            bf16 / GIGA));
+            Locale.ROOT, "auto: measured fp32 %.1f, bf16 %.1f GFLOP/s", fp32 / GIGA, bf16 / GIGA));
   }
 
   /**

@@ -79,8 +79,8 @@ public final class LanguageModelStep {
   }
 
   /**
-   * The rows of a step as lines of a data file on which the step can be repeated. A document without
-   * a target has no part in the loss, and is left out.
+   * The rows of a step as lines of a data file on which the step can be repeated. A document
+   * without a target has no part in the loss, and is left out.
    */
   public static List<String> lines(List<List<PackedRow>> microBatches) {
     return microBatches.stream()

@@ -36,7 +36,9 @@ public final class StopSignal {
     }
   }
 
-  /** Breaks off a phase of work because somebody asked to stop; whoever began the phase hears it. */
+  /**
+   * Breaks off a phase of work because somebody asked to stop; whoever began the phase hears it.
+   */
   public static final class Stopped extends RuntimeException {
     private static final long serialVersionUID = 1L;
 

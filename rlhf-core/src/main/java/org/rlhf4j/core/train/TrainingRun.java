@@ -294,7 +294,8 @@ public final class TrainingRun implements AutoCloseable {
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics =
-        RunMetrics.open(folder.path(), resumed, training.reportTo(), context.listener(), startedNanos);
+        RunMetrics.open(
+            folder.path(), resumed, training.reportTo(), context.listener(), startedNanos);
     metrics.addToFirstRow(dataCounts);
     documents.writeProvenance();
   }
@@ -449,8 +450,7 @@ public final class TrainingRun implements AutoCloseable {
           if (value instanceof Double number && !Double.isFinite(number)) {
             throw RlhfException.nonFinite(
                 "the evaluation after step %d found %s %s; no row of it is in %s"
-                    .formatted(
-                        step, name, number, folder.path().resolve(MetricsLog.FILE_NAME)));
+                    .formatted(step, name, number, folder.path().resolve(MetricsLog.FILE_NAME)));
           }
         });
     write(figures);

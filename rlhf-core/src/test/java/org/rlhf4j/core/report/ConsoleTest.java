@@ -250,8 +250,7 @@ class ConsoleTest {
   void marksInTheTextItselfAreNotTakenForMarks() {
     MarkedText sample =
         new MarkedText(
-            List.of(
-                new MarkedText.Span("a ⟦b⟧ «c» ", false), new MarkedText.Span("d⟧ e", true)));
+            List.of(new MarkedText.Span("a ⟦b⟧ «c» ", false), new MarkedText.Span("d⟧ e", true)));
     assertEquals("a \\u27e6b\\u27e7 «c» ⟦d\\u27e7 e⟧", sample.render(200));
   }
 

@@ -81,8 +81,7 @@ public record TrainingTrace(Path model, JsonNode json, SafetensorsFile tensors) 
   }
 
   /** Requires a figure of a row of metrics. */
-  public static void near(
-      double expected, Map<String, Object> row, String name, double tolerance) {
+  public static void near(double expected, Map<String, Object> row, String name, double tolerance) {
     double found = ((Number) row.get(name)).doubleValue();
     assertEquals(expected, found, tolerance, name + " at step " + row.get("step"));
   }
