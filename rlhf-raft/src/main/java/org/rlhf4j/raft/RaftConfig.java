@@ -1,7 +1,5 @@
 package org.rlhf4j.raft;
 
-import java.util.regex.Pattern;
-import java.util.regex.PatternSyntaxException;
 import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Flattened.Default;
@@ -12,8 +10,8 @@ import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.generate.SamplingConfig;
 
 /**
- * The keys of {@code raft}: reward-ranked fine-tuning. {@link #discardPattern()} and {@link
- * #rewardModelNameOrPath()} are null where none is set.
+ * The keys of {@code raft}: reward-ranked fine-tuning. {@link #rewardModelNameOrPath()} is null
+ * where none is set.
  *
  * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
  * max_new_tokens} tokens. The held-out prompts are answered before the first and after every
@@ -50,31 +48,13 @@ public record RaftConfig(
             aliases = {"raft_batch_size"})
         int promptsPerIteration,
     @Key(doc = "Responses per prompt, K.", defaultValue = "8", atLeast = 1) int samplesPerPrompt,
-    @Key(
-            doc = "Where the best are looked for: among a prompt's samples or among all.",
-            defaultValue = "per_prompt",
-            aliases = {"collection_strategy"})
-        Selection selection,
-    @Key(
-            doc =
-                "Share of the samples that is kept; per_prompt keeps at least one of each prompt.",
-            defaultValue = "0.125",
-            above = 0,
-            atMost = 1,
-            aliases = {"top_reward_percentage"})
-        double keepFraction,
+    @Flattened SelectionConfig best,
     @Key(
             doc = "Passes over the kept samples in each iteration.",
             defaultValue = "2",
             atLeast = 1,
             aliases = {"num_train_epochs"})
         int epochsPerIteration,
-    @Key(
-            doc = "Regular expression; a response in which it is found is never kept. LMFlow: '#'.",
-            defaultValue = Key.NONE)
-        String discardPattern,
-    @Key(doc = "Which of two samples with equal rewards is kept.", defaultValue = "first")
-        TieBreak tieBreak,
     @Key(
             doc =
                 "Stops after so many iterations without a new best mean reward, held-out where there"
@@ -89,15 +69,6 @@ public record RaftConfig(
         int generationBatchSize,
     @Flattened({@Default(key = "temperature", value = "0.85")}) SamplingConfig sampling)
     implements Checked {
-  /** How responses are selected. */
-  RaftSelection.Rule rule() {
-    return new RaftSelection.Rule(
-        selection,
-        keepFraction,
-        tieBreak,
-        discardPattern == null ? null : Pattern.compile(discardPattern));
-  }
-
   @Override
   public void check(Problems problems) {
     problems.require(
@@ -116,11 +87,6 @@ public record RaftConfig(
         "overlong truncate: prompts are never cut; allowed: drop, error");
     if (training.appendEos()) {
       problems.warn("append_eos has no effect: responses are trained on as they were sampled");
-    }
-    try {
-      Pattern.compile(discardPattern == null ? "" : discardPattern);
-    } catch (PatternSyntaxException e) {
-      problems.add("discard_pattern: " + discardPattern + " is no pattern: " + e.getDescription());
     }
   }
 }

@@ -34,6 +34,7 @@ import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.core.train.TrainingRun;
 import org.rlhf4j.reward.ModelReward;
@@ -139,11 +140,7 @@ public final class RaftTrainer {
                 optimization,
                 folder -> ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
                 planned.totalSteps(),
-                new TrainingRun.DataUsed(
-                    data.dataHash(),
-                    held == null ? "" : held.dataHash(),
-                    data.report().rowsRead(),
-                    held == null ? 0 : held.report().rowsRead()),
+                TrainingRun.DataUsed.of(data, held),
                 false));
         RaftState state = RaftState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
@@ -186,6 +183,9 @@ public final class RaftTrainer {
         run.finish();
         return run.metricRows();
       }
+    } catch (StopSignal.Stopped e) {
+      // While rows were being read: nothing has been written yet.
+      return List.of();
     }
   }
 
@@ -213,7 +213,7 @@ public final class RaftTrainer {
   }
 
   private Generator generator(TrainingRun run, CausalLm model) {
-    if (run.tokenizer() == null && config.discardPattern() != null) {
+    if (run.tokenizer() == null && config.best().discardPattern() != null) {
       throw RlhfException.config(
           "discard_pattern: needs texts, and the model folder has no tokenizer");
     }
@@ -233,17 +233,18 @@ public final class RaftTrainer {
             spec.vocabularySize(),
             new RowEncoder.Options(
                 training.template(), longest, training.overlong(), training.appendEos(), true));
-    return EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows());
+    return EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 
   /** All steps of the run, as many as there are where no response is discarded. */
   private BatchPlan planned(PromptSchedule schedule) {
     int samples = config.samplesPerPrompt();
     int rows =
-        switch (config.selection()) {
+        switch (config.best().selection()) {
           case PER_PROMPT ->
-              schedule.size() * RaftSelection.keepCount(samples, config.keepFraction());
-          case GLOBAL -> RaftSelection.keepCount(schedule.size() * samples, config.keepFraction());
+              schedule.size() * RaftSelection.keepCount(samples, config.best().keepFraction());
+          case GLOBAL ->
+              RaftSelection.keepCount(schedule.size() * samples, config.best().keepFraction());
         };
     BatchPlan one = passes(rows, 0);
     long all = one.totalSteps() * config.numRaftIterations();
@@ -317,7 +318,8 @@ public final class RaftTrainer {
     if (rollout == null) {
       return false;
     }
-    RaftSelection.Outcome outcome = RaftSelection.select(rollout.candidates(), config.rule());
+    RaftSelection.Outcome outcome =
+        RaftSelection.select(rollout.candidates(), config.best().rule());
     List<RewardFunction.Completion> completions = rollout.completions();
     int[] selected = outcome.selected();
     IterationFiles.writeSelected(
@@ -385,7 +387,9 @@ public final class RaftTrainer {
           microBatches.add(pick(state.rows(), indices));
         }
         LanguageModelStep.Outcome outcome =
-            run.guarded(() -> ids(microBatches), () -> step.run(microBatches, run.nextIsLogged()));
+            run.guarded(
+                () -> LanguageModelStep.lines(microBatches),
+                () -> step.run(microBatches, run.nextIsLogged()));
         state.stepDone();
         double epoch = epoch(schedule, state);
         run.finishStep(
@@ -406,14 +410,6 @@ public final class RaftTrainer {
       picked.add(new PackedRow(List.of(rows.get(index))));
     }
     return picked;
-  }
-
-  private static List<int[]> ids(List<List<PackedRow>> microBatches) {
-    return microBatches.stream()
-        .flatMap(List::stream)
-        .flatMap(row -> row.documents().stream())
-        .map(TokenRow::ids)
-        .toList();
   }
 
   private static Map<String, Double> statistics(LanguageModelStep.Outcome outcome) {

@@ -2,16 +2,14 @@ package org.rlhf4j.raft;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.regex.Pattern;
-import java.util.regex.PatternSyntaxException;
 import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 
 /**
  * The keys of {@code select}: the best of scored responses as rows for {@code sft}. {@link
- * #discardPattern()}, {@link #scoresPath()} and {@link #modelNameOrPath()} are null where none is
- * set.
+ * #scoresPath()} and {@link #modelNameOrPath()} are null where none is set.
  */
 public record SelectConfig(
     @Key(
@@ -26,25 +24,7 @@ public record SelectConfig(
             existing = Key.Existing.FILE)
         Path scoresPath,
     @Key(doc = "File for the selected responses, one row each, .jsonl.") Path outputPath,
-    @Key(
-            doc = "Where the best are looked for: among a prompt's responses or among all.",
-            defaultValue = "per_prompt",
-            aliases = {"collection_strategy"})
-        Selection selection,
-    @Key(
-            doc =
-                "Share of the responses that is kept; per_prompt keeps at least one of each prompt.",
-            defaultValue = "0.125",
-            above = 0,
-            atMost = 1,
-            aliases = {"top_reward_percentage"})
-        double keepFraction,
-    @Key(
-            doc = "Regular expression; a response in which it is found is never kept. LMFlow: '#'.",
-            defaultValue = Key.NONE)
-        String discardPattern,
-    @Key(doc = "Which of two responses with equal scores is kept.", defaultValue = "first")
-        TieBreak tieBreak,
+    @Flattened SelectionConfig best,
     @Key(
             doc =
                 "Cleans responses as LMFlow does, before anything else: cut at ###Human, stripped of"
@@ -61,25 +41,11 @@ public record SelectConfig(
             existing = Key.Existing.MODEL_FOLDER)
         String modelNameOrPath)
     implements Checked {
-  /** How responses are selected. */
-  RaftSelection.Rule rule() {
-    return new RaftSelection.Rule(
-        selection,
-        keepFraction,
-        tieBreak,
-        discardPattern == null ? null : Pattern.compile(discardPattern));
-  }
-
   @Override
   public void check(Problems problems) {
     problems.require(
         !cleanText || outputFormat == RowFormat.TEXT,
         "clean_text true changes texts, output_format tokens writes what was sampled; they exclude"
             + " each other");
-    try {
-      Pattern.compile(discardPattern == null ? "" : discardPattern);
-    } catch (PatternSyntaxException e) {
-      problems.add("discard_pattern: " + discardPattern + " is no pattern: " + e.getDescription());
-    }
   }
 }

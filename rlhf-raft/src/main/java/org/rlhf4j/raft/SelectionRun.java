@@ -109,7 +109,7 @@ public final class SelectionRun {
               config.cleanText() ? RaftSelection.cleanedAsLmflow(text) : text,
               scores[i]));
     }
-    RaftSelection.Outcome outcome = RaftSelection.select(candidates, config.rule());
+    RaftSelection.Outcome outcome = RaftSelection.select(candidates, config.best().rule());
     List<ObjectNode> written = new ArrayList<>();
     double sum = 0;
     try (Tokenizer tokenizer = tokenizer()) {

@@ -655,4 +655,56 @@ class RaftTrainerTest {
       }
     }
   }
+
+  /** Ends after two of its iterations of three steps, between two rows of training metrics. */
+  private ConfigBuilder<RaftConfig> stuck(String output) {
+    return builder(output)
+        .set("early_stopping_patience", 1)
+        .set("num_raft_iterations", 9)
+        .set("resume_from_checkpoint", "auto");
+  }
+
+  @Test
+  void theLastStepsBeforeAnEarlyStopAreInTheMetrics() throws IOException {
+    RewardFunction flat = completions -> new double[completions.size()];
+    List<Double> losses = column(train(stuck("every"), flat), "loss");
+    assertEquals(6, losses.size());
+    List<Map<String, Object>> metrics = train(stuck("four").set("logging_steps", 4), flat);
+    List<Double> means = column(metrics, "loss");
+    assertEquals(2, means.size());
+    assertEquals(losses.subList(0, 4).stream().mapToDouble(d -> d).sum() / 4, means.get(0), 1e-12);
+    assertEquals((losses.get(4) + losses.get(5)) / 2, means.get(1), 1e-12);
+    Map<String, Object> last = metrics.get(metrics.size() - 1);
+    assertEquals(6L, last.get("step"));
+    for (String name : List.of("epoch", "grad_norm", "learning_rate")) {
+      List<Double> all = column(SameRuns.metrics(temporary.resolve("every")), name);
+      assertEquals(all.get(all.size() - 1), ((Number) last.get(name)).doubleValue(), name);
+    }
+
+    // Killed while the last row is written, after the last checkpoint: written again.
+    Consumer<Map<String, Object>> killer =
+        row -> {
+          if (row.containsKey("loss") && row.get("step").equals(6L)) {
+            throw new Killed();
+          }
+        };
+    RaftConfig killed = stuck("killed").set("logging_steps", 4).build();
+    assertThrows(
+        Killed.class,
+        () -> new RaftTrainer(killed, context(new StopSignal(), killer), flat).train());
+    train(stuck("killed").set("logging_steps", 4), flat);
+    SameRuns.assertSame(temporary.resolve("four"), temporary.resolve("killed"));
+  }
+
+  @Test
+  void aStopWhileRowsAreReadLeavesNothing() throws IOException {
+    StopSignal stop = new StopSignal();
+    stop.request(ExitCode.TERMINATED);
+    RaftTrainer trainer =
+        new RaftTrainer(builder("out").build(), context(stop, row -> {}), SMALL_IDS);
+    assertEquals(List.of(), trainer.train());
+    try (var files = Files.list(temporary.resolve("out"))) {
+      assertEquals(List.of(), files.toList());
+    }
+  }
 }

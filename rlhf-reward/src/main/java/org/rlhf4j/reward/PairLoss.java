@@ -4,7 +4,8 @@ package org.rlhf4j.reward;
 @FunctionalInterface
 public interface PairLoss {
   /**
-   * The loss and its derivative.
+   * The loss and its derivative. A step asks once for each of its micro-batches, in their order; an
+   * evaluation once for all its pairs.
    *
    * @param chosen scores of the preferred sides of a micro-batch, {@code [pairs]}
    * @param rejected scores of the other sides, {@code [pairs]}

@@ -2,6 +2,7 @@ package org.rlhf4j.reward;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.TokenPair;
 import org.rlhf4j.core.model.Decoder.Recording;
@@ -10,6 +11,7 @@ import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.StopSignal;
 
 /** One optimizer step of a reward model on preference pairs, and its evaluation. */
 public final class PairStep {
@@ -59,12 +61,10 @@ public final class PairStep {
       long tokens = 0;
       for (List<TokenPair> pairs : microBatches) {
         TokenBatch batch = TokenBatch.ofPairs(pairs, true);
-        float[] found =
-            model.addGradients(
-                batch, given -> derivative(given, pairs, stepPairs), recording, gradients);
-        PairScores ofBatch = PairScores.ofAlternating(found);
-        scores.add(ofBatch);
-        sum += lossOf(ofBatch, pairs, stepPairs).loss();
+        Derivative derivative = new Derivative(pairs, stepPairs);
+        float[] found = model.addGradients(batch, derivative, recording, gradients);
+        scores.add(PairScores.ofAlternating(found));
+        sum += derivative.result.loss();
         tokens += batch.tokens();
       }
       if (!Double.isFinite(sum)) {
@@ -81,15 +81,28 @@ public final class PairStep {
     return loss.of(scores.chosen(), scores.rejected(), margins, stepPairs);
   }
 
-  /** d loss / d score of chosen, rejected, chosen, … */
-  private float[] derivative(float[] given, List<TokenPair> pairs, long stepPairs) {
-    PairLoss.Result result = lossOf(PairScores.ofAlternating(given), pairs, stepPairs);
-    float[] derivative = new float[given.length];
-    for (int i = 0; i < pairs.size(); i++) {
-      derivative[2 * i] = result.ofChosen()[i];
-      derivative[2 * i + 1] = result.ofRejected()[i];
+  /** Asks the loss hook for a micro-batch, once. */
+  private final class Derivative implements UnaryOperator<float[]> {
+    private final List<TokenPair> pairs;
+    private final long stepPairs;
+    private PairLoss.Result result;
+
+    private Derivative(List<TokenPair> pairs, long stepPairs) {
+      this.pairs = pairs;
+      this.stepPairs = stepPairs;
     }
-    return derivative;
+
+    /** From scores of chosen, rejected, chosen, … to d loss / d score. */
+    @Override
+    public float[] apply(float[] scores) {
+      result = lossOf(PairScores.ofAlternating(scores), pairs, stepPairs);
+      float[] derivative = new float[scores.length];
+      for (int i = 0; i < pairs.size(); i++) {
+        derivative[2 * i] = result.ofChosen()[i];
+        derivative[2 * i + 1] = result.ofRejected()[i];
+      }
+      return derivative;
+    }
   }
 
   /**
@@ -100,10 +113,16 @@ public final class PairStep {
    */
   public record Evaluation(double loss, PairScores scores) {}
 
-  /** Evaluates without moving anything. */
-  public Evaluation evaluate(List<TokenPair> pairs, int batchSize) {
+  /**
+   * Evaluates without moving anything.
+   *
+   * @param stop looked at before each batch
+   * @throws StopSignal.Stopped where somebody asked to stop
+   */
+  public Evaluation evaluate(List<TokenPair> pairs, int batchSize, StopSignal stop) {
     List<PairScores> parts = new ArrayList<>();
     for (int from = 0; from < pairs.size(); from += batchSize) {
+      stop.check();
       List<TokenPair> part = pairs.subList(from, Math.min(pairs.size(), from + batchSize));
       parts.add(PairScores.ofAlternating(model.scores(TokenBatch.ofPairs(part, true))));
     }

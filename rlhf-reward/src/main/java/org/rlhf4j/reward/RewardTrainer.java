@@ -2,11 +2,11 @@ package org.rlhf4j.reward;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import java.util.stream.Stream;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ConfigJson;
 import org.rlhf4j.core.config.TrainingConfig;
@@ -14,16 +14,20 @@ import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.data.TokenPair;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.data.TokenRowWriter;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
+import org.rlhf4j.core.report.Sample;
+import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.BatchPlan;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
 
 /**
@@ -41,6 +45,8 @@ import org.rlhf4j.core.train.TrainingRun;
  * }</pre>
  */
 public final class RewardTrainer {
+  private static final int PAIRS_STORED = 32;
+
   private final RewardConfig config;
   private final TrainingConfig training;
   private final RunContext context;
@@ -77,14 +83,11 @@ public final class RewardTrainer {
       RunBanner banner =
           RunBanner.of(run, "Reward model", model.weights(), model.decoder().spec())
               .data("train", data);
-      List<TokenPair> evaluationPairs = new ArrayList<>();
-      String evaluationHash = "";
-      int evaluationRead = 0;
-      if (!training.evalDatasetPath().isEmpty()) {
-        EncodedDataset<TokenPair> held = load(run, model, training.evalDatasetPath(), padTokenId);
-        evaluationPairs = withMargins(held.rows());
-        evaluationHash = held.dataHash();
-        evaluationRead = held.report().rowsRead();
+      EncodedDataset<TokenPair> held =
+          training.evalDatasetPath().isEmpty()
+              ? null
+              : load(run, model, training.evalDatasetPath(), padTokenId);
+      if (held != null) {
         banner.data("eval", held);
       }
 
@@ -106,18 +109,13 @@ public final class RewardTrainer {
         Saver saver = new Saver(run, model, padTokenId);
         run.begin(
             new TrainingRun.Job(
-                optimization,
-                saver,
-                plan.totalSteps(),
-                new TrainingRun.DataUsed(
-                    data.dataHash(), evaluationHash, data.report().rowsRead(), evaluationRead),
-                true));
+                optimization, saver, plan.totalSteps(), TrainingRun.DataUsed.of(data, held), true));
         saver.resume();
         banner.batch("pairs", training, plan).show();
 
         PairStep step = new PairStep(model, optimization, loss, training.activationCheckpointing());
-        if (run.step() == 0 && run.evaluates(plan.stepsPerEpoch())) {
-          evaluate(run, step, evaluationPairs, saver);
+        if (run.evaluatesFirst(plan.stepsPerEpoch())) {
+          run.evaluation(() -> evaluate(run, step, held, saver));
         }
         try (Progress progress =
             run.console().progress("train", plan.totalSteps(), "steps").resumeAt(run.step())) {
@@ -127,7 +125,7 @@ public final class RewardTrainer {
               microBatches.add(pick(pairs, indices));
             }
             PairStep.Outcome outcome =
-                run.guarded(() -> ids(microBatches), () -> step.run(microBatches));
+                run.guarded(() -> lines(microBatches), () -> step.run(microBatches));
             double epoch = plan.epochAfter(run.step() + 1);
             run.finishStep(
                 outcome.update(),
@@ -138,7 +136,7 @@ public final class RewardTrainer {
             progress.advance(1);
             progress.number(MetricNames.LOSS, outcome.loss());
             if (run.evaluates(plan.stepsPerEpoch())) {
-              evaluate(run, step, evaluationPairs, saver);
+              run.evaluation(() -> evaluate(run, step, held, saver));
             }
             run.saveIfDue(epoch, plan.stepsPerEpoch());
           }
@@ -150,6 +148,9 @@ public final class RewardTrainer {
         }
         return run.metricRows();
       }
+    } catch (StopSignal.Stopped e) {
+      // While rows were being read: nothing has been written yet.
+      return List.of();
     }
   }
 
@@ -163,7 +164,7 @@ public final class RewardTrainer {
       TrainingRun run, RewardModel model, List<Path> paths, int padTokenId) {
     RowEncoder encoder = run.encoder(model.decoder().spec());
     EncodedDataset<TokenPair> data =
-        EncodedDataset.loadPairs(paths, encoder, training.maxBadRows());
+        EncodedDataset.loadPairs(paths, encoder, training.maxBadRows(), context.stop()::check);
     for (int i = 0; i < data.size(); i++) {
       for (TokenRow side : sides(data.rows().get(i))) {
         if (side.ids()[side.length() - 1] == padTokenId) {
@@ -197,21 +198,44 @@ public final class RewardTrainer {
     return picked;
   }
 
-  private static List<int[]> ids(List<List<TokenPair>> microBatches) {
-    return microBatches.stream()
-        .flatMap(List::stream)
-        .flatMap(pair -> Stream.of(pair.chosen(), pair.rejected()))
-        .map(TokenRow::ids)
-        .toList();
+  private static List<String> lines(List<List<TokenPair>> microBatches) {
+    return microBatches.stream().flatMap(List::stream).map(TokenRowWriter::line).toList();
   }
 
-  private void evaluate(TrainingRun run, PairStep step, List<TokenPair> pairs, Saver saver) {
-    PairStep.Evaluation found = step.evaluate(pairs, training.perDeviceTrainBatchSize());
+  private void evaluate(
+      TrainingRun run, PairStep step, EncodedDataset<TokenPair> held, Saver saver) {
+    PairStep.Evaluation found =
+        step.evaluate(withMargins(held.rows()), training.perDeviceTrainBatchSize(), context.stop());
     saver.stats = RewardStats.of(found.scores().both());
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
     found.scores().metrics().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
     run.evaluated(figures, found.loss());
+    run.samples(
+        "scores after step " + run.step() + ", the preferred side first",
+        samples(held, found.scores(), run.tokenizer()));
+  }
+
+  /** Both sides of the first few pairs; texts are empty without a tokenizer. */
+  private static List<Sample> samples(
+      EncodedDataset<TokenPair> held, PairScores scores, Tokenizer tokenizer) {
+    List<Sample> samples = new ArrayList<>();
+    for (int i = 0; i < Math.min(PAIRS_STORED, held.size()); i++) {
+      TokenPair pair = held.rows().get(i);
+      int index = held.rowIndices()[i];
+      samples.add(sample(index, pair.chosen(), scores.chosen()[i], tokenizer));
+      samples.add(sample(index, pair.rejected(), scores.rejected()[i], tokenizer));
+    }
+    return samples;
+  }
+
+  private static Sample sample(int index, TokenRow side, double score, Tokenizer tokenizer) {
+    int[] ids = side.ids();
+    int answer = side.firstTarget();
+    String prompt = tokenizer == null ? "" : tokenizer.decode(Arrays.copyOf(ids, answer));
+    String text =
+        tokenizer == null ? "" : tokenizer.decode(Arrays.copyOfRange(ids, answer, ids.length));
+    return new Sample(index, prompt, text, score, null, ids.length - answer);
   }
 
   /** Writes the model, and beside it how its scores were spread when it was last evaluated. */

@@ -1,7 +1,7 @@
 package org.rlhf4j.reward;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.rlhf4j.core.testing.TrainingTrace.near;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -19,6 +19,7 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.testing.Shared;
+import org.rlhf4j.core.testing.TrainingTrace;
 import org.rlhf4j.core.train.RunContext;
 
 /** Repeats Hugging Face's training step by step, through the trainer and its files. */
@@ -31,45 +32,23 @@ class RewardTraceTest {
   @CsvSource({"4,1,false", "2,2,false", "1,4,true"})
   void lossesScoresNormsRatesAndWeightsAreHuggingFaces(
       int batchSize, int accumulation, boolean checkpointing) throws IOException {
-    Path model = Shared.path("golden/models/llama-reward");
-    JsonNode trace = JSON.readTree(model.resolve("trace-reward.json").toFile());
-    SafetensorsFile tensors = SafetensorsFile.open(model.resolve("trace-reward.safetensors"));
-    JsonNode options = trace.path("options");
-    assertEquals(options.path("pairs").asInt(), batchSize * accumulation);
+    TrainingTrace trace = TrainingTrace.read(Shared.path("golden/models/llama-reward"), "reward");
+    assertEquals(trace.options().path("pairs").asInt(), batchSize * accumulation);
     Path output = temporary.resolve("out");
     RewardConfig config =
-        Config.of(RewardConfig.class)
-            .set("model_name_or_path", model.toString())
-            .set("dataset_path", pairs(tensors).toString())
-            .set("output_dir", output.toString())
-            .set("dtype", "fp32")
-            .set("learning_rate", options.path("lr").asDouble())
-            .set("adam_beta1", options.path("betas").get(0).asDouble())
-            .set("adam_beta2", options.path("betas").get(1).asDouble())
-            .set("adam_epsilon", options.path("eps").asDouble())
-            .set("weight_decay", options.path("weight_decay").asDouble())
-            .set("max_grad_norm", options.path("max_grad_norm").asDouble())
-            .set("lr_scheduler_type", options.path("schedule").asText())
-            .set("warmup_steps", options.path("warmup_steps").asInt())
-            .set("max_steps", options.path("steps").asInt())
+        trace
+            .configure(Config.of(RewardConfig.class), pairs(trace.tensors()), output)
             .set("gradient_accumulation_steps", accumulation)
             .set("per_device_train_batch_size", batchSize)
-            .set("shuffle_dataset", false)
             .set("activation_checkpointing", checkpointing)
-            .set("logging_steps", 1)
             .build();
 
     List<Map<String, Object>> metrics = new RewardTrainer(config, RunContext.silent()).train();
 
-    JsonNode steps = trace.path("steps");
-    assertEquals(steps.size(), metrics.size());
-    for (int s = 0; s < steps.size(); s++) {
-      JsonNode expected = steps.get(s);
+    trace.assertSteps(metrics);
+    for (int s = 0; s < metrics.size(); s++) {
+      JsonNode expected = trace.steps().get(s);
       Map<String, Object> found = metrics.get(s);
-      assertEquals(s + 1L, ((Number) found.get(MetricNames.STEP)).longValue());
-      near(expected.path("loss").asDouble(), found, MetricNames.LOSS, 5e-5);
-      near(expected.path("grad_norm").asDouble(), found, MetricNames.GRAD_NORM, 5e-4);
-      near(expected.path("lr").asDouble(), found, MetricNames.LEARNING_RATE, 1e-12);
       near(expected.path("accuracy").asDouble(), found, MetricNames.ACCURACY, 0);
       double[] chosen = JSON.convertValue(expected.path("chosen_rewards"), double[].class);
       double[] rejected = JSON.convertValue(expected.path("rejected_rewards"), double[].class);
@@ -89,17 +68,8 @@ class RewardTraceTest {
       near(most, found, MetricNames.MAX_REWARD, 5e-5);
     }
     SafetensorsFile saved = SafetensorsFile.open(output.resolve("model.safetensors"));
-    int compared = 0;
-    for (var tensor : tensors.tensors()) {
-      if (tensor.name().startsWith("final.")) {
-        String parameter = tensor.name().substring("final.".length());
-        assertArrayEquals(
-            tensors.readFloats(tensor.name()), saved.readFloats(parameter), 1e-5f, parameter);
-        compared++;
-      }
-    }
-    assertEquals(3, compared);
-    JsonNode norms = trace.path("final_parameter_norms");
+    assertEquals(3, trace.assertFinalWeights(saved));
+    JsonNode norms = trace.json().path("final_parameter_norms");
     for (var tensor : saved.tensors()) {
       double squares = 0;
       for (float value : saved.readFloats(tensor.name())) {
@@ -108,12 +78,6 @@ class RewardTraceTest {
       double norm = norms.path(tensor.name()).asDouble(Double.NaN);
       assertEquals(norm, Math.sqrt(squares), 1e-5 * norm, tensor.name());
     }
-  }
-
-  private static void near(
-      double expected, Map<String, Object> row, String name, double tolerance) {
-    double found = ((Number) row.get(name)).doubleValue();
-    assertEquals(expected, found, tolerance, name + " at step " + row.get("step"));
   }
 
   /** The trace's pairs in the order in which its steps see them, as a data file of token ids. */

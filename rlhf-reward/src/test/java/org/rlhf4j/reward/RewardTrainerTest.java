@@ -34,11 +34,17 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
+import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.Overlong;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.TokenPair;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.text.Template;
+import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 
@@ -450,18 +456,136 @@ class RewardTrainerTest {
     assertTrue(failure.getMessage().contains("pad_token_id"), failure.getMessage());
   }
 
+  /** The usual loss, which fails on every call of so many pairs, from one call on. */
+  private static PairLoss failing(int pairs, int failsAt, List<Integer> calls) {
+    return (chosen, rejected, margins, stepPairs) -> {
+      calls.add(chosen.length);
+      PairLoss.Result result = RewardLoss.meanOverPairs(0).of(chosen, rejected, margins, stepPairs);
+      return chosen.length == pairs && calls.size() >= failsAt
+          ? new PairLoss.Result(Double.NaN, result.ofChosen(), result.ofRejected())
+          : result;
+    };
+  }
+
+  @Test
+  void aLossHookIsAskedOnceForEachMicroBatchAndOnceForAnEvaluation() {
+    List<Integer> calls = new ArrayList<>();
+    RewardConfig config =
+        builder("out").set("eval_dataset_path", held.toString()).set("max_steps", 2).build();
+    new RewardTrainer(config, RunContext.silent(), failing(0, 0, calls)).train();
+    // Five pairs are evaluated, two steps of two micro-batches are trained on.
+    assertEquals(List.of(5, 2, 2, 2, 2, 5), calls);
+  }
+
   @Test
   void aLossThatIsNotFiniteStopsTheRunAndKeepsItsRows() throws IOException {
-    PairLoss broken =
-        (chosen, rejected, margins, stepPairs) ->
-            new PairLoss.Result(Double.NaN, new float[chosen.length], new float[chosen.length]);
+    RewardConfig config = builder("out").set("shuffle_dataset", false).build();
     RlhfException failure =
         assertThrows(
             RlhfException.class,
-            () -> new RewardTrainer(builder("out").build(), RunContext.silent(), broken).train());
+            () ->
+                new RewardTrainer(config, RunContext.silent(), failing(2, 4, new ArrayList<>()))
+                    .train());
     assertEquals(ExitCode.NON_FINITE, failure.exitCode());
-    List<String> rows = Files.readAllLines(temporary.resolve("out/non-finite-step-1.jsonl"));
-    assertEquals(8, rows.size());
+    Path file = temporary.resolve("out/non-finite-step-2.jsonl");
+    assertTrue(failure.getMessage().startsWith("the loss is NaN at step 2"), failure.getMessage());
+    assertTrue(failure.getMessage().endsWith(file.toString()), failure.getMessage());
     assertFalse(Files.exists(temporary.resolve("out/model.safetensors")));
+
+    // Pairs 4 to 7 of the data, as the tokenizer makes them.
+    List<TokenPair> expected;
+    try (Tokenizer tokenizer = Tokenizer.load(languageModel)) {
+      expected = EncodedDataset.loadPairs(List.of(train), encoder(tokenizer), 0).rows();
+    }
+    List<TokenPair> found = EncodedDataset.loadPairs(List.of(file), encoder(null), 0).rows();
+    assertEquals(4, found.size());
+    for (int i = 0; i < 4; i++) {
+      TokenPair pair = expected.get(4 + i);
+      assertArrayEquals(pair.chosen().ids(), found.get(i).chosen().ids());
+      assertArrayEquals(pair.rejected().ids(), found.get(i).rejected().ids());
+      assertEquals(pair.margin(), found.get(i).margin());
+    }
+    assertTrue(expected.subList(4, 8).stream().anyMatch(pair -> pair.margin() > 0));
+    train(builder("again").set("dataset_path", file.toString()));
+  }
+
+  private static RowEncoder encoder(Tokenizer tokenizer) {
+    return new RowEncoder(
+        tokenizer,
+        TestTokenizers.BYTES_SIZE,
+        new RowEncoder.Options(Template.NONE, TinyModel.POSITIONS, Overlong.ERROR, false, true));
+  }
+
+  @Test
+  void anEvaluationThatIsNotFiniteIsNamed() {
+    RewardConfig config =
+        builder("out").set("eval_dataset_path", held.toString()).set("eval_steps", 2).build();
+    RlhfException failure =
+        assertThrows(
+            RlhfException.class,
+            () ->
+                new RewardTrainer(config, RunContext.silent(), failing(5, 2, new ArrayList<>()))
+                    .train());
+    assertEquals(ExitCode.NON_FINITE, failure.exitCode());
+    String message = failure.getMessage();
+    assertTrue(message.startsWith("the evaluation after step 2 found eval_loss NaN"), message);
+  }
+
+  @Test
+  void aStopBreaksAnEvaluationOffAndTheRunGoesOnWithIt() throws IOException {
+    train(resumable("whole", "fp32").set("logging_steps", 5));
+    StopSignal stop = new StopSignal();
+    RunContext interrupted =
+        new RunContext(
+            Console.silent(),
+            stop,
+            row -> {
+              if (row.get(MetricNames.STEP).equals(5L)) {
+                stop.request(ExitCode.TERMINATED);
+              }
+            },
+            List.of());
+    RewardConfig config = resumable("cut", "fp32").set("logging_steps", 5).build();
+    new RewardTrainer(config, interrupted).train();
+    Path cut = temporary.resolve("cut");
+    assertTrue(Files.exists(cut.resolve("checkpoint-5")));
+    assertEquals(2, SameRuns.metrics(cut).size());
+    assertFalse(SameRuns.metrics(cut).get(1).containsKey("eval_loss"));
+    train(resumable("cut", "fp32").set("logging_steps", 5).set("resume_from_checkpoint", "auto"));
+    SameRuns.assertSame(temporary.resolve("whole"), cut);
+    SameRuns.assertSameFile(temporary.resolve("whole"), cut, RewardStats.FILE_NAME);
+  }
+
+  @Test
+  void aStopWhileRowsAreReadLeavesNothing() throws IOException {
+    StopSignal stop = new StopSignal();
+    stop.request(ExitCode.INTERRUPTED);
+    RunContext context = new RunContext(Console.silent(), stop, row -> {}, List.of());
+    assertEquals(List.of(), new RewardTrainer(builder("out").build(), context).train());
+    try (Stream<Path> files = Files.list(temporary.resolve("out"))) {
+      assertEquals(List.of(), files.toList());
+    }
+  }
+
+  @Test
+  void evaluationsLeaveTheirScores() throws IOException {
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("eval_dataset_path", held.toString()).set("max_steps", 2));
+    List<String> rows = Files.readAllLines(held);
+    List<String> samples = Files.readAllLines(temporary.resolve("out/samples/step-2.jsonl"));
+    assertEquals(2 * rows.size(), samples.size());
+    double sum = 0;
+    for (int i = 0; i < samples.size(); i++) {
+      JsonNode row = JSON.readTree(rows.get(i / 2));
+      JsonNode sample = JSON.readTree(samples.get(i));
+      assertEquals(i / 2, sample.path("index").asInt());
+      assertEquals(row.path("prompt"), sample.path("prompt"));
+      assertEquals(row.path(i % 2 == 0 ? "chosen" : "rejected"), sample.path("response"));
+      assertEquals(sample.path("response").asText().length(), sample.path("length").asInt());
+      sum += sample.path("score").asDouble();
+    }
+    Map<String, Object> last = metrics.get(metrics.size() - 1);
+    assertEquals(number(last, "eval_mean_reward"), sum / samples.size(), 1e-6);
+    assertTrue(Files.exists(temporary.resolve("out/samples/step-0.jsonl")));
   }
 }

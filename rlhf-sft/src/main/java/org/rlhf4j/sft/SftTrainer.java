@@ -22,6 +22,7 @@ import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.core.train.TrainingRun;
 
@@ -76,15 +77,11 @@ public final class SftTrainer {
           RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
               .data("train", data)
               .packed(packed);
-      List<PackedRow> evaluationRows = new ArrayList<>();
-      String evaluationHash = "";
-      int evaluationRead = 0;
-      if (!training.evalDatasetPath().isEmpty()) {
-        EncodedDataset<TokenRow> held = load(run, model, training.evalDatasetPath());
-        evaluationRows =
-            Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
-        evaluationHash = held.dataHash();
-        evaluationRead = held.report().rowsRead();
+      EncodedDataset<TokenRow> held =
+          training.evalDatasetPath().isEmpty()
+              ? null
+              : load(run, model, training.evalDatasetPath());
+      if (held != null) {
         banner.data("eval", held);
       }
 
@@ -108,15 +105,14 @@ public final class SftTrainer {
                 optimization,
                 folder -> ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
                 plan.totalSteps(),
-                new TrainingRun.DataUsed(
-                    data.dataHash(), evaluationHash, data.report().rowsRead(), evaluationRead),
+                TrainingRun.DataUsed.of(data, held),
                 false));
         banner.batch("rows", training, plan).show();
 
         LanguageModelStep step =
             new LanguageModelStep(model, optimization, loss, training.activationCheckpointing());
-        if (run.step() == 0 && run.evaluates(plan.stepsPerEpoch())) {
-          evaluate(run, model, evaluationRows);
+        if (run.evaluatesFirst(plan.stepsPerEpoch())) {
+          run.evaluation(() -> evaluate(run, model, held));
         }
         try (Progress progress =
             run.console().progress("train", plan.totalSteps(), "steps").resumeAt(run.step())) {
@@ -127,14 +123,15 @@ public final class SftTrainer {
             }
             LanguageModelStep.Outcome outcome =
                 run.guarded(
-                    () -> ids(microBatches), () -> step.run(microBatches, run.nextIsLogged()));
+                    () -> LanguageModelStep.lines(microBatches),
+                    () -> step.run(microBatches, run.nextIsLogged()));
             double epoch = plan.epochAfter(run.step() + 1);
             run.finishStep(
                 outcome.update(), outcome.loss(), outcome.tokens(), epoch, statistics(outcome));
             progress.advance(1);
             progress.number(MetricNames.LOSS, outcome.loss());
             if (run.evaluates(plan.stepsPerEpoch())) {
-              evaluate(run, model, evaluationRows);
+              run.evaluation(() -> evaluate(run, model, held));
             }
             run.saveIfDue(epoch, plan.stepsPerEpoch());
           }
@@ -146,12 +143,15 @@ public final class SftTrainer {
         }
         return run.metricRows();
       }
+    } catch (StopSignal.Stopped e) {
+      // While rows were being read: nothing has been written yet.
+      return List.of();
     }
   }
 
   private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
     RowEncoder encoder = run.encoder(model.decoder().spec());
-    return EncodedDataset.loadRows(paths, encoder, training.maxBadRows());
+    return EncodedDataset.loadRows(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 
   private static List<PackedRow> pick(List<PackedRow> rows, int[] indices) {
@@ -162,14 +162,6 @@ public final class SftTrainer {
     return picked;
   }
 
-  private static List<int[]> ids(List<List<PackedRow>> microBatches) {
-    return microBatches.stream()
-        .flatMap(List::stream)
-        .flatMap(row -> row.documents().stream())
-        .map(TokenRow::ids)
-        .toList();
-  }
-
   private static Map<String, Double> statistics(LanguageModelStep.Outcome outcome) {
     Map<String, Double> statistics = new LinkedHashMap<>();
     statistics.put(MetricNames.MEAN_TOKEN_ACCURACY, outcome.accuracy());
@@ -177,13 +169,18 @@ public final class SftTrainer {
     return statistics;
   }
 
-  private void evaluate(TrainingRun run, CausalLm model, List<PackedRow> rows) {
+  private void evaluate(TrainingRun run, CausalLm model, EncodedDataset<TokenRow> held) {
+    List<PackedRow> rows =
+        Packing.NONE.pack(held.rows(), run.longestRow(model.decoder().spec())).rows();
     LanguageModelStep.Evaluation found =
-        LanguageModelStep.evaluate(model, rows, training.perDeviceTrainBatchSize());
+        LanguageModelStep.evaluate(model, rows, training.perDeviceTrainBatchSize(), context.stop());
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
     figures.put(MetricNames.eval(MetricNames.MEAN_TOKEN_ACCURACY), found.accuracy());
     figures.put(MetricNames.eval(MetricNames.ENTROPY), found.entropy());
     run.evaluated(figures, found.loss());
+    if (run.tokenizer() != null) {
+      run.samples("answers after step " + run.step(), Answers.of(run, model, held));
+    }
   }
 }

@@ -24,14 +24,17 @@ import org.rlhf4j.core.text.Tokenizer;
  * @param rows the rows kept, in the files' order
  * @param rowIndices for each kept row its number among all rows of the files, from 0
  * @param report what became of all rows
- * @param decodedSample the first kept row as text with its target tokens in «…»; ids where there is
- *     no tokenizer
+ * @param decodedSample the first kept row as text, targets and other tokens apart; ids where there
+ *     is no tokenizer
  * @param dataHash SHA-256 in hexadecimal over the files' unpacked contents and the kept rows' ids,
  *     targets and order
  */
 public record EncodedDataset<T>(
-    List<T> rows, int[] rowIndices, DataReport report, String decodedSample, String dataHash) {
+    List<T> rows, int[] rowIndices, DataReport report, List<Piece> decodedSample, String dataHash) {
   private static final int BAD_ROWS_SHOWN = 3;
+
+  /** Text of which either all tokens are targets or none is. */
+  public record Piece(String text, boolean target) {}
 
   /**
    * Reads rows for training or scoring a language model.
@@ -44,11 +47,20 @@ public record EncodedDataset<T>(
    */
   public static EncodedDataset<TokenRow> loadRows(
       List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return loadRows(paths, encoder, maxBadRows, () -> {});
+  }
+
+  /**
+   * As {@link #loadRows(List, RowEncoder, int)}.
+   *
+   * @param between called every few hundred rows; what it throws ends the loading
+   */
+  public static EncodedDataset<TokenRow> loadRows(
+      List<Path> paths, RowEncoder encoder, int maxBadRows, Runnable between) {
     return load(
         paths,
         encoder,
-        maxBadRows,
-        encoder::encodeRow,
+        new Way<>(maxBadRows, between, encoder::encodeRow),
         new Kind<>(EncodedDataset::update, row -> show(row, encoder.tokenizer())));
   }
 
@@ -58,30 +70,37 @@ public record EncodedDataset<T>(
     return load(
         paths,
         encoder,
-        maxBadRows,
-        encoder::encodeDocument,
+        new Way<>(maxBadRows, () -> {}, encoder::encodeDocument),
         new Kind<>(EncodedDataset::update, row -> show(row, encoder.tokenizer())));
   }
 
   /** Reads pairs of answers; as {@link #loadRows}. */
   public static EncodedDataset<TokenPair> loadPairs(
       List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return loadPairs(paths, encoder, maxBadRows, () -> {});
+  }
+
+  /** Reads pairs of answers; as {@link #loadRows(List, RowEncoder, int, Runnable)}. */
+  public static EncodedDataset<TokenPair> loadPairs(
+      List<Path> paths, RowEncoder encoder, int maxBadRows, Runnable between) {
     return load(
         paths,
         encoder,
-        maxBadRows,
-        encoder::encodePair,
+        new Way<>(maxBadRows, between, encoder::encodePair),
         new Kind<>(
             (digest, pair) -> {
               update(digest, pair.chosen());
               update(digest, pair.rejected());
               digest.update(ByteBuffer.allocate(Double.BYTES).putDouble(0, pair.margin()));
             },
-            pair ->
-                "chosen: "
-                    + show(pair.chosen(), encoder.tokenizer())
-                    + "\nrejected: "
-                    + show(pair.rejected(), encoder.tokenizer())));
+            pair -> {
+              List<Piece> pieces = new ArrayList<>();
+              pieces.add(new Piece("chosen: ", false));
+              pieces.addAll(show(pair.chosen(), encoder.tokenizer()));
+              pieces.add(new Piece("\nrejected: ", false));
+              pieces.addAll(show(pair.rejected(), encoder.tokenizer()));
+              return pieces;
+            }));
   }
 
   /**
@@ -94,27 +113,35 @@ public record EncodedDataset<T>(
     return load(
         paths,
         encoder,
-        maxBadRows,
-        example -> encoder.encodeForScoring(example, needsTargets),
+        new Way<>(maxBadRows, () -> {}, example -> encoder.encodeForScoring(example, needsTargets)),
         new Kind<>(
             (digest, row) -> row.sides().forEach(side -> update(digest, side)),
             row ->
                 row.sides().stream()
-                    .map(side -> show(side, encoder.tokenizer()))
-                    .collect(Collectors.joining("\n"))));
+                    .flatMap(side -> show(side, encoder.tokenizer()).stream())
+                    .toList()));
   }
 
   /** Reads prompts; as {@link #loadRows}. */
   public static EncodedDataset<PromptRow> loadPrompts(
       List<Path> paths, RowEncoder encoder, int maxBadRows) {
+    return loadPrompts(paths, encoder, maxBadRows, () -> {});
+  }
+
+  /** Reads prompts; as {@link #loadRows(List, RowEncoder, int, Runnable)}. */
+  public static EncodedDataset<PromptRow> loadPrompts(
+      List<Path> paths, RowEncoder encoder, int maxBadRows, Runnable between) {
     return load(
         paths,
         encoder,
-        maxBadRows,
-        encoder::encodePrompt,
+        new Way<>(maxBadRows, between, encoder::encodePrompt),
         new Kind<>(
             (digest, prompt) -> updateInts(digest, prompt.ids()),
-            prompt -> encoder.tokenizer() == null ? Arrays.toString(prompt.ids()) : prompt.text()));
+            prompt ->
+                List.of(
+                    new Piece(
+                        encoder.tokenizer() == null ? Arrays.toString(prompt.ids()) : prompt.text(),
+                        false))));
   }
 
   /** The number of rows kept. */
@@ -123,15 +150,15 @@ public record EncodedDataset<T>(
   }
 
   /** What differs between kinds of rows: how one enters the hash, and how one is shown. */
-  private record Kind<T>(BiConsumer<MessageDigest, T> hash, Function<T, String> show) {}
+  private record Kind<T>(BiConsumer<MessageDigest, T> hash, Function<T, List<Piece>> show) {}
+
+  /** How rows are loaded. */
+  private record Way<T>(int maxBadRows, Runnable between, Function<Example, Encoded<T>> encode) {}
 
   private static <T> EncodedDataset<T> load(
-      List<Path> paths,
-      RowEncoder encoder,
-      int maxBadRows,
-      Function<Example, Encoded<T>> encode,
-      Kind<T> kind) {
-    Collector<T> collector = new Collector<>(encode);
+      List<Path> paths, RowEncoder encoder, Way<T> way, Kind<T> kind) {
+    int maxBadRows = way.maxBadRows();
+    Collector<T> collector = new Collector<>(way);
     MessageDigest digest = sha256();
     int read = RowReader.read(paths, collector::add, collector::addBad, digest);
     collector.encodeWaiting();
@@ -182,7 +209,7 @@ public record EncodedDataset<T>(
     /** Rows are encoded this many at a time, on all cores; their order stays. */
     private static final int CHUNK = 256;
 
-    private final Function<Example, Encoded<T>> encode;
+    private final Way<T> way;
     private final List<Example> waiting = new ArrayList<>();
     private final List<T> rows = new ArrayList<>();
     private final List<Integer> indices = new ArrayList<>();
@@ -192,8 +219,8 @@ public record EncodedDataset<T>(
     private final List<RowOrigin> mismatches = new ArrayList<>();
     private int truncated;
 
-    Collector(Function<Example, Encoded<T>> encode) {
-      this.encode = encode;
+    Collector(Way<T> way) {
+      this.way = way;
     }
 
     void add(Example example) {
@@ -204,6 +231,7 @@ public record EncodedDataset<T>(
     }
 
     void encodeWaiting() {
+      way.between().run();
       List<Attempt<T>> attempts = waiting.parallelStream().map(this::attempt).toList();
       for (int i = 0; i < attempts.size(); i++) {
         if (attempts.get(i).failure() != null) {
@@ -217,7 +245,7 @@ public record EncodedDataset<T>(
     /** Keeps a failure for later, so that the first failing row is the one that is named. */
     private Attempt<T> attempt(Example example) {
       try {
-        return new Attempt<>(encode.apply(example), null);
+        return new Attempt<>(way.encode().apply(example), null);
       } catch (RlhfException e) {
         return new Attempt<>(null, e);
       }
@@ -283,9 +311,8 @@ public record EncodedDataset<T>(
     digest.update(bytes.flip());
   }
 
-  /** A row as text, runs of targets in «…». */
-  private static String show(TokenRow row, Tokenizer tokenizer) {
-    StringBuilder shown = new StringBuilder();
+  private static List<Piece> show(TokenRow row, Tokenizer tokenizer) {
+    List<Piece> shown = new ArrayList<>();
     int from = 0;
     while (from < row.length()) {
       boolean target = row.targets()[from];
@@ -293,11 +320,10 @@ public record EncodedDataset<T>(
       while (to < row.length() && row.targets()[to] == target) {
         to++;
       }
-      String run = showRun(row.ids(), from, to, tokenizer);
-      shown.append(target ? "«" + run + "»" : run);
+      shown.add(new Piece(showRun(row.ids(), from, to, tokenizer), target));
       from = to;
     }
-    return shown.toString();
+    return shown;
   }
 
   private static String showRun(int[] ids, int from, int to, Tokenizer tokenizer) {

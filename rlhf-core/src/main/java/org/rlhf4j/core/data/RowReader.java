@@ -40,11 +40,11 @@ public final class RowReader {
   private static final String MESSAGES = "messages";
   private static final String CHOSEN = "chosen";
   private static final String REJECTED = "rejected";
-  private static final String MARGIN = "margin";
-  private static final String INPUT_IDS = "input_ids";
-  private static final String LABELS = "labels";
-  private static final String CHOSEN_IDS = "chosen_input_ids";
-  private static final String REJECTED_IDS = "rejected_input_ids";
+  static final String MARGIN = "margin";
+  static final String INPUT_IDS = "input_ids";
+  static final String LABELS = "labels";
+  static final String CHOSEN_IDS = "chosen_input_ids";
+  static final String REJECTED_IDS = "rejected_input_ids";
   private static final String RESPONSES = "responses";
   private static final String PROMPT_IDS = "prompt_token_ids";
 
@@ -69,7 +69,7 @@ public final class RowReader {
           + " | prompt, responses | input_ids, responses";
 
   /** The label of a token that is no target. */
-  private static final int IGNORED = -100;
+  static final int IGNORED = -100;
 
   private static final ObjectMapper JSON =
       JsonMapper.builder()

@@ -41,6 +41,15 @@ public record TokenRow(int[] ids, boolean[] targets) {
     return ids.length;
   }
 
+  /** The position of the first target; the length where there is none. */
+  public int firstTarget() {
+    int first = 0;
+    while (first < targets.length && !targets[first]) {
+      first++;
+    }
+    return first;
+  }
+
   /** The number of tokens that are predicted and scored. */
   public int targetCount() {
     int count = 0;

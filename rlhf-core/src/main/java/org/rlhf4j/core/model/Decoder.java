@@ -17,7 +17,7 @@ import org.rlhf4j.core.torch.Torch;
  */
 public final class Decoder implements AutoCloseable {
   /** Queries of one matrix product of attention; longer rows skip masked keys block by block. */
-  private static final int QUERY_BLOCK = 160;
+  public static final int QUERY_BLOCK = 160;
 
   private final Torch torch;
   private final DecoderSpec spec;

@@ -17,8 +17,10 @@ public record MarkedText(List<Span> spans) {
   public record Span(String text, boolean target) {}
 
   /**
-   * The row on one line, targets between ⟦ and ⟧. Where it takes more than {@code columns}, long
-   * spans lose their middles, since their ends show where the loss begins and stops.
+   * The row on one line, targets between ⟦ and ⟧; where the text itself has these marks, they are
+   * shown by their numbers, {@code 27e6} and {@code 27e7} behind a backslash and a u. Where the row
+   * takes more than {@code columns}, long spans lose their middles, since their ends show where the
+   * loss begins and stops.
    */
   String render(int columns) {
     int share = columns / Math.max(1, spans.size());
@@ -37,7 +39,7 @@ public record MarkedText(List<Span> spans) {
   }
 
   private static String shorten(String text, int columns) {
-    String line = DisplayText.oneLine(text);
+    String line = DisplayText.oneLine(text).replace(BEGIN, "\\u27e6").replace(END, "\\u27e7");
     int half = Math.max(1, (columns - LEFT_OUT.length()) / 2);
     return DisplayText.width(line) <= columns
         ? line

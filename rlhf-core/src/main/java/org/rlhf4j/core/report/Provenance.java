@@ -11,6 +11,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 
@@ -19,8 +20,8 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * system and processor count are added when it is written.
  *
  * @param method the verb, as {@code sft}
- * @param versions of {@code rlhf4j}, {@code djl}, {@code pytorch}, {@code git} where the commit is
- *     known, and what else matters
+ * @param versions of {@code rlhf4j}, {@code djl}, {@code pytorch}, and as {@code git} the commit
+ *     that the library was built from
  * @param command the command line, or null where the library was called from Java
  * @param config the merged configuration
  * @param data the files read
@@ -39,6 +40,8 @@ public record Provenance(
     List<Session> sessions) {
   /** The file's name within {@code output_dir}. */
   public static final String FILE_NAME = "provenance.json";
+
+  private static final String BUILD_FILE = "/org/rlhf4j/core/build.properties";
 
   /**
    * A data file.
@@ -79,6 +82,23 @@ public record Provenance(
   public static String libraryVersion() {
     String version = Provenance.class.getPackage().getImplementationVersion();
     return version == null ? "development" : version;
+  }
+
+  /**
+   * The commit that the library was built from, {@code -dirty} where files had been changed; {@code
+   * unknown} where the build was not told.
+   */
+  public static String gitCommit() {
+    Properties build = new Properties();
+    try (InputStream in = Provenance.class.getResourceAsStream(BUILD_FILE)) {
+      if (in != null) {
+        build.load(in);
+      }
+    } catch (IOException e) {
+      throw new IllegalStateException("the library's own " + BUILD_FILE + " can be read", e);
+    }
+    String commit = build.getProperty("git.commit", "");
+    return commit.isBlank() || commit.startsWith("$") ? "unknown" : commit;
   }
 
   /** SHA-256 of a file's bytes, in hex. */

@@ -1,6 +1,9 @@
 package org.rlhf4j.core.train;
 
+import java.util.Locale;
+import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.DtypeChoice;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Tensor;
@@ -12,11 +15,16 @@ import org.rlhf4j.core.torch.Torch;
  *
  * @param torch closed with this
  * @param type fp32 or bf16
+ * @param reason why this type, in words
  */
-public record Compute(Torch torch, ElementType type) implements AutoCloseable {
+public record Compute(Torch torch, ElementType type, String reason) implements AutoCloseable {
+  /** What DJL reads when it loads PyTorch; the command line's {@code --threads} sets it. */
+  private static final String THREADS_PROPERTY = "ai.djl.pytorch.num_threads";
+
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
+  private static final double GIGA = 1e9;
 
   /**
    * Opens a device.
@@ -26,22 +34,49 @@ public record Compute(Torch torch, ElementType type) implements AutoCloseable {
    */
   public static Compute open(String deviceName, DtypeChoice dtype) {
     Torch torch = Torch.open(deviceName);
-    ElementType type =
-        switch (dtype) {
-          case FP32 -> ElementType.FP32;
-          case BF16 -> ElementType.BF16;
-          case AUTO -> faster(torch);
-        };
-    return new Compute(torch, type);
+    return switch (dtype) {
+      case FP32 -> new Compute(torch, ElementType.FP32, "as asked for");
+      case BF16 -> new Compute(torch, ElementType.BF16, "as asked for");
+      case AUTO -> faster(torch);
+    };
   }
 
-  private static ElementType faster(Torch torch) {
+  /**
+   * Opens a device for a run that goes on, with the choices that it was started with.
+   *
+   * @throws RlhfException where other threads are asked for
+   */
+  static Compute again(String deviceName, TrainingPosition.Numerics before, Console console) {
+    Torch torch = Torch.open(deviceName);
+    int now = torch.threads();
+    if (now != before.threads()) {
+      if (Integer.valueOf(now).equals(Integer.getInteger(THREADS_PROPERTY))) {
+        torch.close();
+        throw RlhfException.config(
+            "threads: the run was started with %d, it cannot go on with %d: the last bits of sums"
+                    .formatted(before.threads(), now)
+                + " depend on it");
+      }
+      console.line(
+          "computing with %d threads, as the run was started, not with %d"
+              .formatted(before.threads(), now));
+      torch.setThreads(before.threads());
+    }
+    ElementType type = before.dtype().equals("bf16") ? ElementType.BF16 : ElementType.FP32;
+    return new Compute(torch, type, before.dtypeReason());
+  }
+
+  private static Compute faster(Torch torch) {
     if (!torch.isCpu()) {
-      return ElementType.BF16;
+      return new Compute(torch, ElementType.BF16, "auto: on a GPU");
     }
     double fp32 = productRate(torch, ElementType.FP32, 4);
     double bf16 = productRate(torch, ElementType.BF16, 4);
-    return bf16 > fp32 ? ElementType.BF16 : ElementType.FP32;
+    return new Compute(
+        torch,
+        bf16 > fp32 ? ElementType.BF16 : ElementType.FP32,
+        String.format(
+            Locale.ROOT, "auto: measured fp32 %.1f, bf16 %.1f GFLOP/s", fp32 / GIGA, bf16 / GIGA));
   }
 
   /**

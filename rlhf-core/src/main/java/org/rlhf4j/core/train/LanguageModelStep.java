@@ -5,6 +5,7 @@ import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.data.TokenRowWriter;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.model.Gradients;
@@ -63,11 +64,10 @@ public final class LanguageModelStep {
       Gradients gradients = new Gradients(model.torch().ops(), scope, model.weights());
       Sums sums = new Sums();
       for (TokenBatch batch : batches) {
-        long targets = stepTargets;
+        Derivative derivative = new Derivative(batch, stepTargets);
         LmHead.Found found =
-            model.addGradients(
-                batch, new Derivative(batch, targets), recording, gradients, statistics);
-        sums.add(found, loss.of(found.logProbs(), batch.rowOfSelected(), targets), batch.tokens());
+            model.addGradients(batch, derivative, recording, gradients, statistics);
+        sums.add(found, derivative.lossOf(found.logProbs()), batch.tokens());
       }
       if (!Double.isFinite(sums.loss)) {
         throw RlhfException.nonFinite(
@@ -78,13 +78,27 @@ public final class LanguageModelStep {
     }
   }
 
+  /**
+   * The rows of a step as lines of a data file on which the step can be repeated. A document
+   * without a target has no part in the loss, and is left out.
+   */
+  public static List<String> lines(List<List<PackedRow>> microBatches) {
+    return microBatches.stream()
+        .flatMap(rows -> documents(rows).stream())
+        .filter(document -> document.targetCount() > 0)
+        .map(TokenRowWriter::line)
+        .toList();
+  }
+
   private static List<TokenRow> documents(List<PackedRow> rows) {
     return rows.stream().flatMap(row -> row.documents().stream()).toList();
   }
 
+  /** Asks the loss hook for a micro-batch: once, or twice where its derivative is constant. */
   private final class Derivative implements CausalLm.Derivative {
     private final TokenBatch batch;
     private final long stepTargets;
+    private TokenLoss.Result result;
 
     private Derivative(TokenBatch batch, long stepTargets) {
       this.batch = batch;
@@ -93,13 +107,21 @@ public final class LanguageModelStep {
 
     @Override
     public float[] of(float[] logProbs) {
-      float[] given = isConstant() ? new float[batch.targets().length] : logProbs;
-      return loss.of(given, batch.rowOfSelected(), stepTargets).ofLogProbs();
+      result = ask(isConstant() ? new float[batch.targets().length] : logProbs);
+      return result.ofLogProbs();
     }
 
     @Override
     public boolean isConstant() {
       return loss.hasConstantDerivative();
+    }
+
+    double lossOf(float[] logProbs) {
+      return (isConstant() ? ask(logProbs) : result).loss();
+    }
+
+    private TokenLoss.Result ask(float[] logProbs) {
+      return loss.of(logProbs, batch.rowOfSelected(), stepTargets);
     }
   }
 
@@ -114,16 +136,27 @@ public final class LanguageModelStep {
 
   /** Evaluates without moving anything; every target counts the same. */
   public static Evaluation evaluate(CausalLm model, List<PackedRow> rows, int batchSize) {
+    return evaluate(model, rows, batchSize, new StopSignal());
+  }
+
+  /**
+   * As {@link #evaluate(CausalLm, List, int)}, looking for a request to stop before each batch.
+   *
+   * @throws StopSignal.Stopped where somebody asked to stop
+   */
+  public static Evaluation evaluate(
+      CausalLm model, List<PackedRow> rows, int batchSize, StopSignal stop) {
     Sums sums = new Sums();
     double negativeLogProbs = 0;
     for (int from = 0; from < rows.size(); from += batchSize) {
+      stop.check();
       List<PackedRow> part = rows.subList(from, Math.min(rows.size(), from + batchSize));
       TokenBatch batch = TokenBatch.ofTargets(documents(part));
       LmHead.Found found = model.logProbs(batch, true);
       for (float logProb : found.logProbs()) {
         negativeLogProbs -= logProb;
       }
-      sums.add(found, new TokenLoss.Result(0, new float[0]), batch.tokens());
+      sums.add(found, 0, batch.tokens());
     }
     return new Evaluation(negativeLogProbs / sums.targets, sums.accuracy(), sums.entropy());
   }
@@ -136,8 +169,8 @@ public final class LanguageModelStep {
     private double entropies;
     private boolean hasStatistics;
 
-    void add(LmHead.Found found, TokenLoss.Result result, long batchTokens) {
-      loss += result.loss();
+    void add(LmHead.Found found, double batchLoss, long batchTokens) {
+      loss += batchLoss;
       tokens += batchTokens;
       targets += found.logProbs().length;
       hasStatistics = found.correct().length > 0;

@@ -47,7 +47,11 @@ public final class RunBanner {
     Map<String, Long> dropped = new LinkedHashMap<>();
     report.dropped().forEach((reason, count) -> dropped.put(reason, (long) count));
     if (data.isEmpty()) {
-      sample = marked(dataset.decodedSample());
+      sample =
+          new MarkedText(
+              dataset.decodedSample().stream()
+                  .map(piece -> new MarkedText.Span(piece.text(), piece.target()))
+                  .toList());
     }
     data.add(
         new DataSummary(
@@ -69,18 +73,6 @@ public final class RunBanner {
               + report.prefixMismatches().get(0));
     }
     return this;
-  }
-
-  /** The sample's targets stand between « and ». */
-  private static MarkedText marked(String sample) {
-    List<MarkedText.Span> spans = new ArrayList<>();
-    String[] parts = sample.split("[«»]", -1);
-    for (int i = 0; i < parts.length; i++) {
-      if (!parts[i].isEmpty()) {
-        spans.add(new MarkedText.Span(parts[i], i % 2 == 1));
-      }
-    }
-    return new MarkedText(spans);
   }
 
   /** Adds what packing did, where it did anything. */

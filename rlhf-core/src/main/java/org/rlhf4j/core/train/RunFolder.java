@@ -23,7 +23,6 @@ final class RunFolder {
   static final String CONFIG_FILE = "config.yaml";
   static final String PROGRESS_FILE = "trainer_progress.json";
   static final String OPTIMIZER_FILE = "optimizer.safetensors";
-  static final String BEST_FOLDER = "best";
   private static final String CHECKPOINT = "checkpoint-";
   private static final Pattern CHECKPOINT_NAME = Pattern.compile("checkpoint-\\d{1,18}");
   private static final Pattern OWN_NUMBERED =
@@ -55,7 +54,7 @@ final class RunFolder {
           "error.log");
 
   private static final Set<String> OWN_FOLDERS =
-      Set.of("samples", "tensorboard", "iterations", BEST_FOLDER);
+      Set.of("samples", "tensorboard", "iterations", BestModel.FOLDER);
 
   private final Path path;
 
@@ -260,17 +259,6 @@ final class RunFolder {
     List<Path> all = checkpoints();
     for (int i = 0; keep > 0 && i < all.size() - keep; i++) {
       AtomicFiles.deleteFolder(all.get(i));
-    }
-  }
-
-  /** Copies the best model's files to the top. */
-  void bestToTop() {
-    try (Stream<Path> files = Files.list(path.resolve(BEST_FOLDER))) {
-      for (Path file : files.sorted().toList()) {
-        AtomicFiles.copy(file, path.resolve(file.getFileName().toString()));
-      }
-    } catch (IOException e) {
-      throw RlhfException.input("cannot read " + path.resolve(BEST_FOLDER) + ": " + reason(e), e);
     }
   }
 }

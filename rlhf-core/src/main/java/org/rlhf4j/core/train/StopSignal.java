@@ -4,8 +4,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.rlhf4j.core.ExitCode;
 
 /**
- * Asks a running trainer to end: it finishes the optimizer step, saves and returns. Any thread may
- * ask; the trainer polls.
+ * Asks a running trainer to end: it finishes the optimizer step, or breaks off an evaluation, saves
+ * and returns. Any thread may ask; the trainer polls.
  */
 public final class StopSignal {
   private final AtomicReference<ExitCode> reason = new AtomicReference<>(ExitCode.DONE);
@@ -23,6 +23,28 @@ public final class StopSignal {
   /** Whether the run shall end now. */
   public boolean requested() {
     return reason.get() != ExitCode.DONE;
+  }
+
+  /**
+   * Breaks off work that need not be finished.
+   *
+   * @throws Stopped where somebody asked to stop
+   */
+  public void check() {
+    if (requested()) {
+      throw new Stopped();
+    }
+  }
+
+  /**
+   * Breaks off a phase of work because somebody asked to stop; whoever began the phase hears it.
+   */
+  public static final class Stopped extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    private Stopped() {
+      super("stopped on request", null, false, false);
+    }
   }
 
   /** What the process reports at the end: {@link ExitCode#DONE} unless somebody asked to stop. */

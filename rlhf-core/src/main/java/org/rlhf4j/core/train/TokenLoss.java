@@ -3,7 +3,7 @@ package org.rlhf4j.core.train;
 /** A loss of the log-probabilities of a micro-batch's targets, with its derivative. */
 public interface TokenLoss {
   /**
-   * The loss and its derivative.
+   * The loss and its derivative. A step asks once for each of its micro-batches, in their order.
    *
    * @param logProbs of the micro-batch's targets in nats, {@code [targets]}
    * @param rowOfTarget the row in the micro-batch that each target belongs to, {@code [targets]}
@@ -21,7 +21,8 @@ public interface TokenLoss {
 
   /**
    * Whether the derivative is the same for all log-probabilities; such a loss takes one pass over
-   * the vocabulary less, and {@link #of} is asked for it with log-probabilities of zero.
+   * the vocabulary less. {@link #of} is then asked twice for each micro-batch: for the derivative
+   * with log-probabilities of zero, then for the loss.
    */
   default boolean hasConstantDerivative() {
     return false;

@@ -1,12 +1,7 @@
 package org.rlhf4j.core.train;
 
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,12 +15,11 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.config.Config;
-import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.EvalStrategy;
-import org.rlhf4j.core.config.ReportTo;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.DataReport;
+import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelLoader;
@@ -33,10 +27,8 @@ import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Curves;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.MetricsLog;
-import org.rlhf4j.core.report.ModelCard;
-import org.rlhf4j.core.report.Provenance;
-import org.rlhf4j.core.report.SystemStats;
-import org.rlhf4j.core.report.TensorBoardLog;
+import org.rlhf4j.core.report.Sample;
+import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.report.TrainerState;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
@@ -55,29 +47,23 @@ public final class TrainingRun implements AutoCloseable {
   private final RunContext context;
   private final RunFolder folder;
   private final Path checkpoint;
-  private final Progress resumed;
+  private final TrainingPosition resumed;
   private final Compute compute;
   private final ModelFolder start;
   private final Tokenizer tokenizer;
-  private final StoredType savedType;
-  private final Instant started = Instant.now();
   private final long startedNanos = System.nanoTime();
+  private final StoredType savedType;
+  private final BestModel best;
 
   private Job job;
+  private RunDocuments documents;
   private MethodState methodState = Map::of;
-  private MetricsLog metrics;
-  private TensorBoardLog tensorBoard;
+  private RunMetrics metrics;
   private long step;
   private long lastSaved = -1;
-  private double lossSum;
-  private long lossSteps;
-  private long tokens;
-  private long tokensOfWindow;
-  private long windowNanos;
-  private Double bestMetric;
+  private boolean evaluationPending;
   private boolean contextNamed;
   private final Map<String, Object> dataCounts = new LinkedHashMap<>();
-  private final Map<Path, String> hashes = new HashMap<>();
 
   private TrainingRun(String method, Record config, TrainingConfig training, RunContext context) {
     this.method = method;
@@ -86,8 +72,9 @@ public final class TrainingRun implements AutoCloseable {
     this.context = context;
     RunFolder.Opened opened = RunFolder.open(config, training);
     this.folder = opened.folder();
+    this.best = new BestModel(folder.path());
     this.checkpoint = opened.checkpoint();
-    this.resumed = checkpoint == null ? null : Progress.read(checkpoint);
+    this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
     if (resumed != null) {
       RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
     }
@@ -95,7 +82,10 @@ public final class TrainingRun implements AutoCloseable {
         ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
     this.savedType = savedType();
     this.tokenizer = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
-    this.compute = openCompute();
+    this.compute =
+        resumed == null
+            ? Compute.open(training.device(), training.dtype())
+            : Compute.again(training.device(), resumed.numerics(), context.console());
   }
 
   /**
@@ -119,17 +109,6 @@ public final class TrainingRun implements AutoCloseable {
       case SOURCE ->
           resumed == null ? start.storedType() : StoredType.valueOf(resumed.numerics().savedType());
     };
-  }
-
-  private Compute openCompute() {
-    if (resumed == null) {
-      return Compute.open(training.device(), training.dtype());
-    }
-    DtypeChoice before =
-        resumed.numerics().dtype().equals("bf16") ? DtypeChoice.BF16 : DtypeChoice.FP32;
-    Compute opened = Compute.open(training.device(), before);
-    opened.torch().setThreads(resumed.numerics().threads());
-    return opened;
   }
 
   /** Where it computes. */
@@ -194,21 +173,18 @@ public final class TrainingRun implements AutoCloseable {
   /**
    * Runs a step; where its numbers are not finite, its rows are saved before the run ends.
    *
-   * @param rows the token ids of the step
+   * @param rows of the step, each as a line of JSON that can be read as a row of token ids
    */
-  public <T> T guarded(Supplier<List<int[]>> rows, Supplier<T> body) {
+  public <T> T guarded(Supplier<List<String>> rows, Supplier<T> body) {
     try {
       return body.get();
     } catch (RlhfException e) {
       if (e.exitCode() != ExitCode.NON_FINITE) {
         throw e;
       }
-      StringBuilder lines = new StringBuilder();
-      for (int[] ids : rows.get()) {
-        lines.append("{\"input_ids\": ").append(Arrays.toString(ids)).append("}\n");
-      }
       Path file = folder.path().resolve("non-finite-step-" + (step + 1) + ".jsonl");
-      AtomicFiles.write(file, lines.toString().getBytes(StandardCharsets.UTF_8));
+      String lines = String.join("\n", rows.get()) + "\n";
+      AtomicFiles.write(file, lines.getBytes(StandardCharsets.UTF_8));
       throw RlhfException.nonFinite(
           e.getMessage() + "; nothing was changed by it, its rows are in " + file);
     }
@@ -276,7 +252,20 @@ public final class TrainingRun implements AutoCloseable {
    * @param trainRows rows read
    * @param evalRows rows read
    */
-  public record DataUsed(String trainHash, String evalHash, long trainRows, long evalRows) {}
+  public record DataUsed(String trainHash, String evalHash, long trainRows, long evalRows) {
+    /**
+     * Of data sets.
+     *
+     * @param held the evaluation rows, or null
+     */
+    public static DataUsed of(EncodedDataset<?> train, EncodedDataset<?> held) {
+      return new DataUsed(
+          train.dataHash(),
+          held == null ? "" : held.dataHash(),
+          train.report().rowsRead(),
+          held == null ? 0 : held.report().rowsRead());
+    }
+  }
 
   /**
    * Begins, or continues: restores the state of the checkpoint, opens the metrics and writes what
@@ -286,34 +275,46 @@ public final class TrainingRun implements AutoCloseable {
    */
   public void begin(Job job) {
     this.job = job;
+    documents =
+        new RunDocuments(
+            new RunDocuments.Facts(
+                method,
+                config,
+                training,
+                context.command(),
+                folder.path(),
+                resumed,
+                compute,
+                tokenizer != null),
+            job);
     if (resumed == null) {
       folder.clear();
     } else {
-      requireSameData(resumed.trainDataHash(), job.data().trainHash());
-      folder.dropAfter(resumed.step());
-      job.optimization()
-          .restore(
-              SafetensorsFile.open(checkpoint.resolve(RunFolder.OPTIMIZER_FILE)), resumed.step());
-      step = resumed.step();
-      lastSaved = step;
-      lossSum = resumed.window().lossSum();
-      lossSteps = resumed.window().steps();
-      tokens = resumed.window().tokens();
-      // In another folder, or with other evaluation rows, the search for the best starts anew.
-      boolean comparable = resumed.evalDataHash().equals(job.data().evalHash());
-      bestMetric = comparable && Files.exists(bestFolder()) ? resumed.bestMetric() : null;
+      restore();
     }
     AtomicFiles.write(folder.path().resolve(RunFolder.CONFIG_FILE), yaml());
     metrics =
-        MetricsLog.resume(
-            folder.path().resolve(MetricsLog.FILE_NAME),
-            step,
-            resumed == null ? 0 : resumed.metricRows());
-    if (training.reportTo() == ReportTo.TENSORBOARD) {
-      tensorBoard = TensorBoardLog.open(folder.path().resolve(TensorBoardLog.FOLDER), step + 1);
+        RunMetrics.open(
+            folder.path(), resumed, training.reportTo(), context.listener(), startedNanos);
+    metrics.addToFirstRow(dataCounts);
+    documents.writeProvenance();
+  }
+
+  private void restore() {
+    requireSameData(resumed.trainDataHash(), job.data().trainHash());
+    folder.dropAfter(resumed.step());
+    job.optimization()
+        .restore(
+            SafetensorsFile.open(checkpoint.resolve(RunFolder.OPTIMIZER_FILE)), resumed.step());
+    step = resumed.step();
+    evaluationPending =
+        resumed.evaluationPending() && training.effectiveEvalStrategy() != EvalStrategy.NO;
+    // With its evaluation, the checkpoint of this step is another one.
+    lastSaved = evaluationPending ? -1 : step;
+    // With other evaluation rows, the search for the best starts anew.
+    if (resumed.evalDataHash().equals(job.data().evalHash())) {
+      best.resume(resumed.best(), console());
     }
-    provenance(null, null).write(folder.path());
-    windowNanos = System.nanoTime();
   }
 
   private byte[] yaml() {
@@ -387,44 +388,15 @@ public final class TrainingRun implements AutoCloseable {
       Optimization.Update update, double loss, long stepTokens, double epoch, Map<String, ?> more) {
     boolean logged = nextIsLogged();
     step++;
-    lossSum += loss;
-    lossSteps++;
-    tokens += stepTokens;
-    tokensOfWindow += stepTokens;
+    metrics.window().add(update, loss, stepTokens, epoch);
     if (logged) {
-      Map<String, Object> row = new LinkedHashMap<>();
-      row.put(MetricNames.STEP, step);
-      row.put(MetricNames.EPOCH, epoch);
-      row.put(MetricNames.LOSS, lossSum / lossSteps);
-      row.put(MetricNames.GRAD_NORM, update.gradientNorm());
-      row.put(MetricNames.LEARNING_RATE, update.learningRate());
-      row.putAll(more);
-      if (metrics.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS))) {
-        row.putAll(dataCounts);
-      }
-      row.put(MetricNames.NUM_TOKENS, tokens);
-      double seconds = (System.nanoTime() - windowNanos) / 1e9;
-      row.put(MetricNames.TOKENS_PER_SECOND, tokensOfWindow / seconds);
-      write(row);
-      lossSum = 0;
-      lossSteps = 0;
-      tokensOfWindow = 0;
-      windowNanos = System.nanoTime();
+      metrics.writeWindow(step, more);
     }
   }
 
   /** Writes a row of metrics beside the training rows; the step and the clock are added. */
   public void write(Map<String, ?> values) {
-    Map<String, Object> row = new LinkedHashMap<>();
-    row.put(MetricNames.STEP, step);
-    row.putAll(values);
-    row.put(MetricNames.ELAPSED_S, (System.nanoTime() - startedNanos) / 1e9);
-    row.putAll(SystemStats.now().metrics());
-    metrics.append(row);
-    if (tensorBoard != null) {
-      tensorBoard.append(row);
-    }
-    context.listener().metrics(row);
+    metrics.write(step, values);
   }
 
   /**
@@ -443,18 +415,55 @@ public final class TrainingRun implements AutoCloseable {
   }
 
   /**
+   * Whether to evaluate before any further step: at the start of a run, and where the evaluation
+   * after the checkpoint's step was broken off.
+   *
+   * @param stepsPerEpoch for evaluation by epochs
+   */
+  public boolean evaluatesFirst(long stepsPerEpoch) {
+    return resumed == null ? evaluates(stepsPerEpoch) : evaluationPending;
+  }
+
+  /**
+   * Runs an evaluation, which may break off with {@link StopSignal.Stopped}: the checkpoint that
+   * follows says so, and the run goes on with the evaluation.
+   */
+  public void evaluation(Runnable body) {
+    evaluationPending = true;
+    try {
+      body.run();
+      evaluationPending = false;
+    } catch (StopSignal.Stopped e) {
+      console().line("the evaluation after step " + step + " was broken off");
+    }
+  }
+
+  /**
    * Writes the figures of an evaluation, and keeps the model where it is the best so far.
    *
    * @param score the figure that save_best looks at; less is better
+   * @throws org.rlhf4j.core.RlhfException if a figure is not finite; then nothing is written
    */
   public void evaluated(Map<String, ?> figures, double score) {
+    figures.forEach(
+        (name, value) -> {
+          if (value instanceof Double number && !Double.isFinite(number)) {
+            throw RlhfException.nonFinite(
+                "the evaluation after step %d found %s %s; no row of it is in %s"
+                    .formatted(step, name, number, folder.path().resolve(MetricsLog.FILE_NAME)));
+          }
+        });
     write(figures);
-    if (training.saveBest() && (bestMetric == null || score < bestMetric)) {
-      bestMetric = score;
-      try (AtomicFolder best = AtomicFolder.create(bestFolder())) {
-        job.saver().write(best.path());
-        best.commit();
-      }
+    if (training.saveBest()) {
+      best.offer(new BestModel.Found(step, score), job.saver());
+    }
+  }
+
+  /** Stores samples under the last finished step, and shows them where the run ends with it. */
+  public void samples(String title, List<Sample> samples) {
+    SampleLog.write(folder.path(), step, samples);
+    if (step == job.totalSteps()) {
+      console().samples(title, samples);
     }
   }
 
@@ -489,26 +498,28 @@ public final class TrainingRun implements AutoCloseable {
       AtomicFiles.write(written.path().resolve(RunFolder.CONFIG_FILE), yaml());
       trainerState(epoch).write(written.path());
       methodState.writeFiles(written.path());
-      progress(epoch).write(written.path());
+      position(epoch).write(written.path());
       written.commit();
     }
     lastSaved = step;
     folder.rotate(training.saveTotalLimit());
   }
 
-  private Progress progress(double epoch) {
-    return new Progress(
+  private TrainingPosition position(double epoch) {
+    return new TrainingPosition(
         method,
         step,
         epoch,
         job.data().trainHash(),
         job.data().evalHash(),
-        new Progress.Window(lossSum, lossSteps, tokens),
-        new Progress.Numerics(
+        metrics.window().state(),
+        new TrainingPosition.Numerics(
             compute.dtypeName(),
+            compute.reason(),
             torch().threads(),
             (resumed == null ? start.storedType().name() : resumed.numerics().savedType())),
-        bestMetric,
+        best.found(),
+        evaluationPending,
         metrics.rows().size(),
         methodState.values());
   }
@@ -523,98 +534,27 @@ public final class TrainingRun implements AutoCloseable {
         training.loggingSteps(),
         training.effectiveEvalStrategy() == EvalStrategy.STEPS ? training.evalSteps() : null,
         training.saveStrategy() == SaveStrategy.STEPS ? training.saveSteps() : null,
-        bestMetric,
-        bestMetric == null ? null : RunFolder.BEST_FOLDER,
-        metrics.logHistory());
+        best.found() == null ? null : best.found().score(),
+        best.found() == null ? null : BestModel.FOLDER,
+        metrics.history());
   }
 
-  private Path bestFolder() {
-    return folder.path().resolve(RunFolder.BEST_FOLDER);
-  }
-
-  /** Writes the final model and what belongs to it at the top of the folder. */
+  /**
+   * Writes the final model and what belongs to it at the top of the folder, and a last row of
+   * metrics where the run ended between two.
+   */
   public void finish() {
-    if (training.saveBest() && bestMetric != null) {
-      folder.bestToTop();
+    if (!metrics.window().isEmpty()) {
+      metrics.writeWindow(step, Map.of());
+    }
+    if (training.saveBest() && best.found() != null) {
+      best.copyTo(folder.path());
     } else {
       job.saver().write(folder.path());
     }
     Curves.write(folder.path(), method, metrics.rows(), context.console());
-    provenance(Instant.now(), step).write(folder.path());
-    card().write(folder.path());
+    documents.writeFinal(step, metrics.rows());
     metrics.sync();
-  }
-
-  private ModelCard card() {
-    Map<String, Object> last = new LinkedHashMap<>();
-    for (Map<String, Object> row : metrics.rows()) {
-      row.forEach(
-          (name, value) -> {
-            if (!MetricNames.isWallClock(name)) {
-              last.put(name, value);
-            }
-          });
-    }
-    return new ModelCard(
-        folder.path().getFileName().toString(),
-        method,
-        Provenance.libraryVersion(),
-        training.modelNameOrPath(),
-        job.reward(),
-        tokenizer != null,
-        dataFiles(),
-        Config.toMap(config),
-        last);
-  }
-
-  private List<Provenance.DataFile> dataFiles() {
-    List<Provenance.DataFile> files = new ArrayList<>();
-    for (Path path : training.datasetPath()) {
-      files.add(dataFile("train", path, job.data().trainRows()));
-    }
-    for (Path path : training.evalDatasetPath()) {
-      files.add(dataFile("eval", path, job.data().evalRows()));
-    }
-    return files;
-  }
-
-  private Provenance.DataFile dataFile(String role, Path path, long rows) {
-    return new Provenance.DataFile(role, path.toString(), sha256(path), rows);
-  }
-
-  private Provenance provenance(Instant finished, Long toStep) {
-    List<Provenance.Session> sessions = new ArrayList<>();
-    if (resumed != null && Files.exists(folder.path().resolve(Provenance.FILE_NAME))) {
-      sessions.addAll(Provenance.read(folder.path()).sessions());
-      sessions.removeIf(session -> session.started().equals(started));
-    }
-    long from = resumed == null ? 0 : resumed.step();
-    sessions.add(new Provenance.Session(started, finished, from, toStep));
-    String base = training.modelNameOrPath();
-    Path baseWeights = Path.of(base).resolve("model.safetensors");
-    String baseHash = Files.exists(baseWeights) ? sha256(baseWeights) : null;
-    Map<String, String> versions = new LinkedHashMap<>();
-    versions.put("rlhf4j", Provenance.libraryVersion());
-    versions.put("pytorch", torch().pytorchVersion());
-    return new Provenance(
-        method,
-        versions,
-        context.command().isEmpty() ? null : context.command(),
-        Config.toMap(config),
-        dataFiles(),
-        new Provenance.Model(base, baseHash),
-        new Provenance.Numerics(
-            torch().deviceName(),
-            compute.dtypeName(),
-            torch().threads(),
-            training.seed(),
-            Map.of()),
-        sessions);
-  }
-
-  /** Files are hashed once a run: a large model takes seconds. */
-  private String sha256(Path file) {
-    return hashes.computeIfAbsent(file, Provenance::sha256);
   }
 
   /** The rows of metrics so far. */
@@ -624,9 +564,6 @@ public final class TrainingRun implements AutoCloseable {
 
   @Override
   public void close() {
-    if (tensorBoard != null) {
-      tensorBoard.close();
-    }
     if (metrics != null) {
       metrics.close();
     }

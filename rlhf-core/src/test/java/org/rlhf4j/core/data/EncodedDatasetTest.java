@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.EncodedDataset.Piece;
 import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
@@ -52,7 +53,8 @@ class EncodedDatasetTest {
       assertEquals(5, report.lengthP50());
       assertEquals(11, report.lengthP95());
       assertEquals(11, report.lengthMax());
-      assertEquals("<s>a«b</s>»", data.decodedSample());
+      assertEquals(
+          List.of(new Piece("<s>a", false), new Piece("b</s>", true)), data.decodedSample());
       assertTrue(String.join("\n", report.lines()).contains("5 read, 3 kept, 2 dropped, 1 trunc"));
 
       RlhfException e =
@@ -130,10 +132,18 @@ class EncodedDatasetTest {
     try (Tokenizer tokenizer = Tokenizer.load(TestTokenizers.bytes(folder.resolve("tok")))) {
       RowEncoder encoder = encoder(tokenizer, 9, Overlong.DROP);
       EncodedDataset<TokenPair> pairs = EncodedDataset.loadPairs(List.of(file), encoder, 0);
-      assertEquals("chosen: <s>p«c</s>»\nrejected: <s>p«r</s>»", pairs.decodedSample());
+      assertEquals(
+          List.of(
+              new Piece("chosen: ", false),
+              new Piece("<s>p", false),
+              new Piece("c</s>", true),
+              new Piece("\nrejected: ", false),
+              new Piece("<s>p", false),
+              new Piece("r</s>", true)),
+          pairs.decodedSample());
       EncodedDataset<PromptRow> prompts = EncodedDataset.loadPrompts(List.of(file), encoder, 0);
       assertArrayEquals(new int[] {256, 'p'}, prompts.rows().get(0).ids());
-      assertEquals("p", prompts.decodedSample());
+      assertEquals(List.of(new Piece("p", false)), prompts.decodedSample());
     }
   }
 

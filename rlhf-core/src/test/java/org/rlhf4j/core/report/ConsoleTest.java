@@ -247,6 +247,14 @@ class ConsoleTest {
   }
 
   @Test
+  void marksInTheTextItselfAreNotTakenForMarks() {
+    MarkedText sample =
+        new MarkedText(
+            List.of(new MarkedText.Span("a ⟦b⟧ «c» ", false), new MarkedText.Span("d⟧ e", true)));
+    assertEquals("a \\u27e6b\\u27e7 «c» ⟦d\\u27e7 e⟧", sample.render(200));
+  }
+
+  @Test
   void rowsReadMustBeKeptOrDropped() {
     IllegalArgumentException e =
         assertThrows(

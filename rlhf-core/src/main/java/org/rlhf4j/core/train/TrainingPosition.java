@@ -19,11 +19,12 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param evalDataHash of the evaluation rows, or empty
  * @param window what the next row of metrics is the mean of
  * @param numerics the choices that change bits, as first resolved
- * @param bestMetric the best evaluation so far, or null
+ * @param best the best evaluation so far, or null
+ * @param evaluationPending whether the evaluation after the step was broken off, and comes first
  * @param metricRows rows of metrics that were written before the checkpoint
  * @param methodState what the method adds, see {@link MethodState}
  */
-record Progress(
+record TrainingPosition(
     String method,
     long step,
     double epoch,
@@ -31,7 +32,8 @@ record Progress(
     String evalDataHash,
     Window window,
     Numerics numerics,
-    Double bestMetric,
+    BestModel.Found best,
+    boolean evaluationPending,
     long metricRows,
     Map<String, Object> methodState) {
   private static final JsonMapper JSON = new JsonMapper();
@@ -42,17 +44,28 @@ record Progress(
    * @param lossSum of the losses of the steps since
    * @param steps since
    * @param tokens of the whole run so far
+   * @param last what is known of the last of these steps; null where there are none
    */
-  record Window(double lossSum, long steps, long tokens) {}
+  record Window(double lossSum, long steps, long tokens, LastStep last) {}
+
+  /**
+   * A step that waits for its row of metrics.
+   *
+   * @param epoch passes over the data after it
+   * @param gradientNorm before clipping
+   * @param learningRate that it used
+   */
+  record LastStep(double epoch, double gradientNorm, double learningRate) {}
 
   /**
    * Resolved choices.
    *
    * @param dtype fp32 or bf16
+   * @param dtypeReason why that one
    * @param threads of one operation
    * @param savedType of the start model's files
    */
-  record Numerics(String dtype, int threads, String savedType) {}
+  record Numerics(String dtype, String dtypeReason, int threads, String savedType) {}
 
   void write(Path folder) {
     try {
@@ -63,10 +76,10 @@ record Progress(
     }
   }
 
-  static Progress read(Path folder) {
+  static TrainingPosition read(Path folder) {
     Path file = folder.resolve(RunFolder.PROGRESS_FILE);
     try {
-      return JSON.readValue(file.toFile(), Progress.class);
+      return JSON.readValue(file.toFile(), TrainingPosition.class);
     } catch (IOException e) {
       throw RlhfException.input(file + " cannot be read: " + e.getMessage(), e);
     }

@@ -1,0 +1,64 @@
+package org.rlhf4j.core.train;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.rlhf4j.core.report.MetricNames;
+
+/** Gathers steps until a row of training metrics is due. */
+final class MetricsWindow {
+  private double lossSum;
+  private long steps;
+  private long tokens;
+  private TrainingPosition.LastStep last;
+  private long tokensSince;
+  private long sinceNanos = System.nanoTime();
+
+  /** Goes on where a checkpoint stopped. */
+  void restore(TrainingPosition.Window window) {
+    lossSum = window.lossSum();
+    steps = window.steps();
+    tokens = window.tokens();
+    last = window.last();
+  }
+
+  /** For a checkpoint. */
+  TrainingPosition.Window state() {
+    return new TrainingPosition.Window(lossSum, steps, tokens, last);
+  }
+
+  /** Takes in a step. */
+  void add(Optimization.Update update, double loss, long stepTokens, double epoch) {
+    lossSum += loss;
+    steps++;
+    tokens += stepTokens;
+    tokensSince += stepTokens;
+    last = new TrainingPosition.LastStep(epoch, update.gradientNorm(), update.learningRate());
+  }
+
+  /** Whether no step waits for a row. */
+  boolean isEmpty() {
+    return steps == 0;
+  }
+
+  /**
+   * The row of the steps that wait, of which there is at least one; then none waits.
+   *
+   * @param more further metrics of the row
+   */
+  Map<String, Object> take(Map<String, ?> more) {
+    Map<String, Object> row = new LinkedHashMap<>();
+    row.put(MetricNames.EPOCH, last.epoch());
+    row.put(MetricNames.LOSS, lossSum / steps);
+    row.put(MetricNames.GRAD_NORM, last.gradientNorm());
+    row.put(MetricNames.LEARNING_RATE, last.learningRate());
+    row.putAll(more);
+    row.put(MetricNames.NUM_TOKENS, tokens);
+    row.put(MetricNames.TOKENS_PER_SECOND, tokensSince / ((System.nanoTime() - sinceNanos) / 1e9));
+    lossSum = 0;
+    steps = 0;
+    tokensSince = 0;
+    last = null;
+    sinceNanos = System.nanoTime();
+    return row;
+  }
+}

@@ -1,0 +1,153 @@
+package org.rlhf4j.core.train;
+
+import ai.djl.engine.Engine;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.model.Decoder;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.report.ModelCard;
+import org.rlhf4j.core.report.Provenance;
+
+/** {@code provenance.json} and {@code README.md} of a run. */
+final class RunDocuments {
+  private final Facts facts;
+  private final TrainingRun.Job job;
+  private final Instant started = Instant.now();
+  private final Map<Path, String> hashes = new HashMap<>();
+
+  /**
+   * What is known of a run at its start.
+   *
+   * @param method the verb
+   * @param config all keys; {@code training} is a part of it
+   * @param command the command line, or empty
+   * @param outputDir where the documents go
+   * @param resumed the position of the checkpoint that is continued, or null
+   * @param compute device and type, with the reason for the type
+   * @param hasTokenizer whether the model's folder has one
+   */
+  record Facts(
+      String method,
+      Record config,
+      TrainingConfig training,
+      List<String> command,
+      Path outputDir,
+      TrainingPosition resumed,
+      Compute compute,
+      boolean hasTokenizer) {}
+
+  RunDocuments(Facts facts, TrainingRun.Job job) {
+    this.facts = facts;
+    this.job = job;
+  }
+
+  /** Writes what is known while the run is under way. */
+  void writeProvenance() {
+    provenance(null, null).write(facts.outputDir());
+  }
+
+  /**
+   * Writes both for a run that is done.
+   *
+   * @param step its last
+   * @param metrics its rows of metrics
+   */
+  void writeFinal(long step, List<Map<String, Object>> metrics) {
+    provenance(Instant.now(), step).write(facts.outputDir());
+    Map<String, Object> last = new LinkedHashMap<>();
+    for (Map<String, Object> row : metrics) {
+      row.forEach(
+          (name, value) -> {
+            if (!MetricNames.isWallClock(name)) {
+              last.put(name, value);
+            }
+          });
+    }
+    new ModelCard(
+            facts.outputDir().getFileName().toString(),
+            facts.method(),
+            Provenance.libraryVersion(),
+            facts.training().modelNameOrPath(),
+            job.reward(),
+            facts.hasTokenizer(),
+            dataFiles(),
+            Config.toMap(facts.config()),
+            last)
+        .write(facts.outputDir());
+  }
+
+  private Provenance provenance(Instant finished, Long toStep) {
+    List<Provenance.Session> sessions = new ArrayList<>();
+    TrainingPosition resumed = facts.resumed();
+    if (resumed != null && Files.exists(facts.outputDir().resolve(Provenance.FILE_NAME))) {
+      sessions.addAll(Provenance.read(facts.outputDir()).sessions());
+      sessions.removeIf(session -> session.started().equals(started));
+    }
+    long from = resumed == null ? 0 : resumed.step();
+    sessions.add(new Provenance.Session(started, finished, from, toStep));
+    String base = facts.training().modelNameOrPath();
+    Path baseWeights = Path.of(base).resolve("model.safetensors");
+    return new Provenance(
+        facts.method(),
+        versions(),
+        facts.command().isEmpty() ? null : facts.command(),
+        Config.toMap(facts.config()),
+        dataFiles(),
+        new Provenance.Model(base, Files.exists(baseWeights) ? sha256(baseWeights) : null),
+        numerics(),
+        sessions);
+  }
+
+  private Map<String, String> versions() {
+    Map<String, String> versions = new LinkedHashMap<>();
+    versions.put("rlhf4j", Provenance.libraryVersion());
+    versions.put("git", Provenance.gitCommit());
+    versions.put("djl", Engine.getDjlVersion());
+    versions.put("pytorch", facts.compute().torch().pytorchVersion());
+    return versions;
+  }
+
+  private Provenance.Numerics numerics() {
+    Compute compute = facts.compute();
+    Map<String, String> kernels = new LinkedHashMap<>();
+    kernels.put("dtype", compute.reason());
+    kernels.put(
+        "activation_checkpointing",
+        facts.training().activationCheckpointing() ? "per block" : "none");
+    kernels.put("attention_query_block", Integer.toString(Decoder.QUERY_BLOCK));
+    return new Provenance.Numerics(
+        compute.torch().deviceName(),
+        compute.dtypeName(),
+        compute.torch().threads(),
+        facts.training().seed(),
+        kernels);
+  }
+
+  private List<Provenance.DataFile> dataFiles() {
+    List<Provenance.DataFile> files = new ArrayList<>();
+    for (Path path : facts.training().datasetPath()) {
+      files.add(dataFile("train", path, job.data().trainRows()));
+    }
+    for (Path path : facts.training().evalDatasetPath()) {
+      files.add(dataFile("eval", path, job.data().evalRows()));
+    }
+    return files;
+  }
+
+  private Provenance.DataFile dataFile(String role, Path path, long rows) {
+    return new Provenance.DataFile(role, path.toString(), sha256(path), rows);
+  }
+
+  /** Files are hashed once a run: a large model takes seconds. */
+  private String sha256(Path file) {
+    return hashes.computeIfAbsent(file, Provenance::sha256);
+  }
+}
