@@ -32,7 +32,7 @@ import org.rlhf4j.core.generate.GenerationRun;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.testing.TestTokenizers;
-import org.rlhf4j.core.testing.TinyModels;
+import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.StopSignal;
 
 /** The verbs that run and show models, through the command line. */
@@ -48,8 +48,8 @@ class ModelVerbsTest {
 
   @BeforeAll
   static void makeModels() throws IOException {
-    TinyModels.causalLm(models.resolve("lm"), 1);
-    TinyModels.reward(models.resolve("reward"), 2);
+    TinyModel.causalLm(models.resolve("lm"), 1);
+    TinyModel.rewardModel(models.resolve("reward"), 2);
   }
 
   @BeforeEach
@@ -660,26 +660,26 @@ class ModelVerbsTest {
     assertTrue(shown().contains("2 truncated"), shown());
 
     Files.delete(output);
-    int[] tooLong = new int[TinyModels.CONTEXT + 1];
+    int[] tooLong = new int[TinyModel.POSITIONS + 1];
     Path beyond = data("{\"input_ids\": " + Arrays.toString(tooLong) + "}");
     assertRefused(
-        ExitCode.INPUT, verb("score", lm(), beyond), beyond + ":1: 97 tokens", "max_length is 96");
+        ExitCode.INPUT, verb("score", lm(), beyond), beyond + ":1: 129 tokens", "max_length is 128");
     assertRefused(
         ExitCode.CONFIG,
-        verb("score", lm(), data, "--max_length", "97"),
-        "max_length: 97",
-        "max_position_embeddings 96");
+        verb("score", lm(), data, "--max_length", "129"),
+        "max_length: 129",
+        "max_position_embeddings 128");
   }
 
   @Test
   void aPromptMustLeaveRoomInTheContext() throws IOException {
-    int[] full = new int[TinyModels.CONTEXT];
+    int[] full = new int[TinyModel.POSITIONS];
     Path data = data("{\"input_ids\": [1]}", "", "{\"input_ids\": " + Arrays.toString(full) + "}");
     assertRefused(
         ExitCode.INPUT,
         verb("generate", lm(), data, "--max_bad_rows", "5"),
-        data + ":3: the prompt has 96 tokens, at most 95 are allowed");
-    int[] nearly = new int[TinyModels.CONTEXT - 1];
+        data + ":3: the prompt has 128 tokens, at most 127 are allowed");
+    int[] nearly = new int[TinyModel.POSITIONS - 1];
     List<JsonNode> rows =
         done(verb("generate", lm(), data("{\"input_ids\": " + Arrays.toString(nearly) + "}")));
     JsonNode response = rows.get(0).path("responses").get(0);
@@ -732,22 +732,22 @@ class ModelVerbsTest {
   void inspectShowsAModel() throws IOException {
     assertEquals(ExitCode.DONE, run("inspect", lm().toString()), errors());
     String text = shown().replaceAll(" +", " ");
-    // By hand: 259 · 32 embedding; block: 32² + 2 · 16 · 32 + 32² + 3 · 48 · 32 + 2 · 32.
+    // By hand: 259 · 16 embedding; block: 16² + 2 · 8 · 16 + 16² + 3 · 24 · 16 + 2 · 16.
     for (String fact :
         List.of(
             "architecture LlamaForCausalLM",
             "family llama",
             "layers 2",
-            "width 32, MLP 48",
-            "heads 4 of width 8, sharing 2 key/value heads",
+            "width 16, MLP 24",
+            "heads 4 of width 4, sharing 2 key/value heads",
             "vocabulary 259",
-            "context 96 tokens",
-            "embedding 8,288",
-            "blocks 15,488, 2 of 7,744",
-            "norm 32",
-            "head 8,288",
-            "total 32,096 (32.1K)",
-            "stored 125.4 KiB of F32 in model.safetensors",
+            "context 128 tokens",
+            "embedding 4,144",
+            "blocks 3,904, 2 of 1,952",
+            "norm 16",
+            "head 0, tied to the embedding",
+            "total 8,064 (8.1K)",
+            "stored 31.5 KiB of F32 in model.safetensors",
             "BOS 256 <s>",
             "EOS 257 </s>",
             "PAD 258 <pad>",
@@ -758,7 +758,10 @@ class ModelVerbsTest {
     assertEquals(ExitCode.DONE, run("inspect", "--model_name_or_path", reward().toString()));
     text = shown().replaceAll(" +", " ");
     assertTrue(text.contains("kind reward model, one score per text\n"), text);
-    assertTrue(text.contains("head 32\n"), text);
+    assertTrue(text.contains("head 16\n"), text);
+    assertEquals(ExitCode.DONE, run("inspect", "" + Shared.path("golden/models/llama-gqa")));
+    text = shown().replaceAll(" +", " ");
+    assertTrue(text.contains("head 3,104\n"), "97 · 32 of its own in " + text);
     assertEquals(ExitCode.INPUT, run("inspect", folder.resolve("none").toString()));
     assertEquals(ExitCode.INPUT, run("inspect", folder.toString()));
     assertTrue(errors().contains("config.json is missing"), errors());

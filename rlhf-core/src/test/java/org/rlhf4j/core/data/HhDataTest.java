@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -26,6 +27,7 @@ class HhDataTest {
   }
 
   private static void checkAgainst(String split, int read, int kept, RowEncoder encoder) {
+    Path ids = Shared.path("golden/hh-reward/" + split + ".jsonl.gz");
     EncodedDataset<TokenPair> pairs =
         EncodedDataset.loadPairs(
             List.of(Shared.path("data/hh/harmless-base-" + split + ".jsonl.gz")), encoder, 0);
@@ -35,10 +37,7 @@ class HhDataTest {
     assertEquals(0, pairs.report().prefixMismatchCount());
 
     EncodedDataset<TokenPair> golden =
-        EncodedDataset.loadPairs(
-            List.of(Shared.path("golden/hh-reward/" + split + ".jsonl.gz")),
-            new RowEncoder(null, 512, RAW),
-            0);
+        EncodedDataset.loadPairs(List.of(ids), new RowEncoder(null, 512, RAW), 0);
     assertTrue(golden.size() >= 205);
     for (int i = 0; i < golden.size(); i++) {
       assertArrayEquals(

@@ -33,7 +33,7 @@ import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.testing.Shared;
-import org.rlhf4j.core.testing.TinyModels;
+import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Torch;
@@ -49,7 +49,7 @@ class GeneratorTest {
   @BeforeAll
   static void open() throws IOException {
     torch = Torch.open("cpu");
-    TinyModels.causalLm(folder.resolve("tiny"), 1);
+    TinyModel.causalLm(folder.resolve("tiny"), 1);
   }
 
   @AfterAll
@@ -344,7 +344,7 @@ class GeneratorTest {
   @ValueSource(ints = {1, 3})
   void theEndOfTheContextEndsAResponse(int room) {
     try (CausalLm model = load("tiny", ElementType.FP32)) {
-      int[] ids = new int[TinyModels.CONTEXT - room];
+      int[] ids = new int[TinyModel.POSITIONS - room];
       Arrays.setAll(ids, t -> t * 7 % 250);
       List<PromptRow> prompts =
           List.of(new PromptRow(0, "", ids), new PromptRow(1, "", new int[] {1, 2, 3}));
@@ -360,12 +360,12 @@ class GeneratorTest {
               slow.sample(prompt, k, SEED, 0).tokens(), response.tokenIds(), "sample " + k);
         }
       }
-      PromptRow full = new PromptRow(5, "", new int[TinyModels.CONTEXT]);
+      PromptRow full = new PromptRow(5, "", new int[TinyModel.POSITIONS]);
       RlhfException e =
           assertThrows(
               RlhfException.class, () -> generate(model, config, NO_END, List.of(full), 1, 64));
       assertEquals(ExitCode.INPUT, e.exitCode());
-      assertTrue(e.getMessage().contains("prompt 5 has 96 tokens"), e.getMessage());
+      assertTrue(e.getMessage().contains("prompt 5 has 128 tokens"), e.getMessage());
     }
   }
 

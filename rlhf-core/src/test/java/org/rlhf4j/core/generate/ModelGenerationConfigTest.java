@@ -19,14 +19,14 @@ import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.testing.TestTokenizers;
-import org.rlhf4j.core.testing.TinyModels;
+import org.rlhf4j.core.testing.TinyModel;
 
 class ModelGenerationConfigTest {
   @TempDir Path folder;
 
   @BeforeEach
   void makeModel() throws IOException {
-    TinyModels.causalLm(folder, 1);
+    TinyModel.causalLm(folder, 1);
   }
 
   private ModelGenerationConfig of(String settings) throws IOException {
@@ -45,9 +45,9 @@ class ModelGenerationConfigTest {
     assertArrayEquals(new int[0], of("{\"eos_token_id\": []}").eosIds());
     Path config = folder.resolve("config.json");
     String text = Files.readString(config);
-    Files.writeString(config, text.replace("\"eos_token_id\":257", "\"eos_token_id\":[7,9]"));
+    Files.writeString(config, text.replace("\"eos_token_id\": 257", "\"eos_token_id\": [7,9]"));
     assertArrayEquals(new int[] {7, 9}, of("{}").eosIds());
-    Files.writeString(config, text.replace("\"eos_token_id\":257,", ""));
+    Files.writeString(config, text.replace("\"eos_token_id\": 257,", ""));
     assertArrayEquals(new int[0], of("{}").eosIds());
   }
 

@@ -134,7 +134,8 @@ class ModelFamiliesTest {
         "golden/algorithms/trlx_models/llama/policy0"
       })
   void readsTheOtherLlamaFolders(String path) {
-    assertDoesNotThrow(() -> ModelFamilies.of(ModelFolder.open(Shared.path(path))));
+    ModelFolder folder = ModelFolder.open(Shared.path(path));
+    assertDoesNotThrow(() -> ModelFamilies.of(folder));
   }
 
   @Test
