@@ -23,7 +23,7 @@ import org.rlhf4j.core.train.Optimization;
 
 /** Steps on pairs must not grow the process, with one pass and with recomputed blocks. */
 class PairStepMemoryTest {
-  /** What compiled code may still take; leaked gradients take more. */
+  /** What compiled code may still take. */
   private static final double ALLOWED_MIB = 8;
 
   @Test
@@ -44,6 +44,7 @@ class PairStepMemoryTest {
       PairStep plain = new PairStep(model, optimization, loss, false);
       PairStep checkpointing = new PairStep(model, optimization, loss, true);
       NativeMemory.assertStays(
+          torch,
           ALLOWED_MIB,
           number -> {
             PairStep step = number % 2 == 0 ? plain : checkpointing;
