@@ -82,33 +82,40 @@ public final class GenerationRun {
               ModelLoader.causalLm(
                   compute.torch(), folder, new ModelLoader.Options(compute.type(), false));
           Generator generator = new Generator(model, tokenizer, config.sampling(), eosIds)) {
-        Tally tally = new Tally();
-        long start = System.nanoTime();
-        try (Progress progress = console.progress("generate", data.size(), "prompts")) {
-          JsonLines.write(
-              config.outputPath(),
-              lines -> {
-                int chunk = promptsPerChunk();
-                for (int from = 0; from < data.size(); from += chunk) {
-                  List<PromptRow> prompts =
-                      data.rows().subList(from, Math.min(data.size(), from + chunk));
-                  List<List<Response>> responses =
-                      generator.generate(prompts, plan(), progress::advance);
-                  for (int i = 0; i < prompts.size(); i++) {
-                    PromptRow prompt = prompts.get(i);
-                    List<Response> ofPrompt = responses.get(i);
-                    boolean withIds = tokenizer == null || !textSaysAll(prompt, reader);
-                    lines.add(json -> write(json, prompt, ofPrompt, tokenizer != null, withIds));
-                    tally.add(ofPrompt);
-                  }
-                }
-              });
-        }
-        Summary summary = tally.summary((System.nanoTime() - start) * 1e-9);
+        Summary summary = write(generator, data.rows(), reader);
         console.line(line(summary, compute.dtypeName()));
         return summary;
       }
     }
+  }
+
+  /** Generates and writes chunk after chunk. */
+  private Summary write(Generator generator, List<PromptRow> all, RowEncoder reader) {
+    Generator.Plan plan =
+        new Generator.Plan(config.numReturnSequences(), config.batchSize(), config.seed(), 0);
+    boolean withText = reader.tokenizer() != null;
+    Tally tally = new Tally();
+    long start = System.nanoTime();
+    try (Progress progress = console.progress("generate", all.size(), "prompts")) {
+      JsonLines.write(
+          config.outputPath(),
+          lines -> {
+            int chunk = promptsPerChunk();
+            for (int from = 0; from < all.size(); from += chunk) {
+              List<PromptRow> prompts = all.subList(from, Math.min(all.size(), from + chunk));
+              List<List<Response>> responses =
+                  generator.generate(prompts, plan, progress::advance);
+              for (int i = 0; i < prompts.size(); i++) {
+                PromptRow prompt = prompts.get(i);
+                List<Response> ofPrompt = responses.get(i);
+                boolean withIds = !textSaysAll(prompt, reader);
+                lines.add(json -> write(json, prompt, ofPrompt, withText, withIds));
+                tally.add(ofPrompt);
+              }
+            }
+          });
+    }
+    return tally.summary((System.nanoTime() - start) * 1e-9);
   }
 
   private static RowEncoder encoder(
@@ -116,10 +123,6 @@ public final class GenerationRun {
     RowEncoder.Options options =
         new RowEncoder.Options(template, maxLength, Overlong.ERROR, false, true);
     return new RowEncoder(tokenizer, spec.vocabularySize(), options);
-  }
-
-  private Generator.Plan plan() {
-    return new Generator.Plan(config.numReturnSequences(), config.batchSize(), config.seed(), 0);
   }
 
   /**
@@ -133,8 +136,8 @@ public final class GenerationRun {
   }
 
   /**
-   * Whether the prompt's text alone is read as the ids that were continued. It is not where the row
-   * gave other ids, or where a template put special tokens between the texts.
+   * Whether the prompt's text alone is read as the ids that were continued. It is not where there is
+   * none, where the row gave other ids, or where a template put special tokens between the texts.
    */
   private static boolean textSaysAll(PromptRow prompt, RowEncoder reader) {
     RowOrigin nowhere = new RowOrigin(Path.of(""), 0, prompt.index());
