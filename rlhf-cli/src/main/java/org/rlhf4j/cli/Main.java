@@ -94,6 +94,8 @@ public final class Main {
     CommandReader.Request<C> request = reader.read(args);
     if (request.help()) {
       reader.printHelp(session.out());
+      session.out().println("Example, in the folder of ./rlhf:");
+      session.out().println("  ./rlhf " + verb.example());
       return ExitCode.DONE;
     }
     C config = request.builder().onWarning(this::warn).requirePaths().build();
@@ -119,6 +121,7 @@ public final class Main {
     if (args.isEmpty() || args.get(0).equals("--help") || args.get(0).equals("-h")) {
       PrintStream stream = args.isEmpty() ? session.err() : session.out();
       stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
+      stream.println("It takes the keys of the verb, and prints the configuration with its defaults.");
       return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
     }
     for (Verb<?> verb : verbs) {
@@ -163,7 +166,7 @@ public final class Main {
     }
     stream.printf("  %-11s %s%n", VALIDATE, VALIDATE_SUMMARY);
     stream.println();
-    stream.println("rlhf VERB --help lists the keys of a verb.");
+    stream.println("rlhf VERB --help lists the keys of a verb, with an example.");
   }
 
   private static String version() {

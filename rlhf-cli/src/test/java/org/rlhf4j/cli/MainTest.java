@@ -54,6 +54,11 @@ class MainTest {
     }
 
     @Override
+    public String example() {
+      return "work model --steps 100";
+    }
+
+    @Override
     public Class<WorkConfig> config() {
       return WorkConfig.class;
     }
@@ -321,6 +326,8 @@ class MainTest {
     assertTrue(out().contains("  validate    "), out());
     assertEquals(ExitCode.DONE, run(List.of(work), "work", "--help"));
     assertTrue(out().contains("Usage: rlhf work [MODEL] [--config FILE]"), out());
+    assertTrue(out().contains("  ./rlhf work model --steps 100\n"), out());
+    assertTrue(out().contains("Steps. (default: 1, >= -1)"), out());
     assertTrue(out().contains("Works 100 % of the time."), out());
     assertEquals(ExitCode.DONE, run(List.of(), "--version"));
   }
