@@ -121,7 +121,8 @@ public final class Main {
     if (args.isEmpty() || args.get(0).equals("--help") || args.get(0).equals("-h")) {
       PrintStream stream = args.isEmpty() ? session.err() : session.out();
       stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
-      stream.println("It takes the keys of the verb, and prints the configuration with its defaults.");
+      stream.println(
+          "It takes the keys of the verb, and prints the configuration with its defaults.");
       return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
     }
     for (Verb<?> verb : verbs) {

@@ -274,8 +274,7 @@ class ModelVerbsTest {
     List<String> responses = new ArrayList<>();
     for (int i = 0; i < 1400; i++) {
       String three = "{\"text\": \"a\"}, {\"text\": \"b%d\"}, {\"text\": \"c\"}".formatted(i);
-      responses.add(
-          "{\"index\": %d, \"prompt\": \"x\", \"responses\": [%s]}".formatted(i, three));
+      responses.add("{\"index\": %d, \"prompt\": \"x\", \"responses\": [%s]}".formatted(i, three));
     }
     scored =
         done(verb("score", lm(), data(responses.toArray(String[]::new)), "--batch_size", "500"));

@@ -15,7 +15,8 @@ public record BenchConfig(
         Workload workload,
     @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
     @Key(
-            doc = "Lengths of the rows, for reward: 128 tokens, or 31 to 250 as dialogues have them.",
+            doc =
+                "Lengths of the rows, for reward: 128 tokens, or 31 to 250 as dialogues have them.",
             defaultValue = "fixed")
         Lengths lengths,
     @Key(

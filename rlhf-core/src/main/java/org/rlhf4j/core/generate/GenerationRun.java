@@ -103,8 +103,7 @@ public final class GenerationRun {
             int chunk = promptsPerChunk();
             for (int from = 0; from < all.size(); from += chunk) {
               List<PromptRow> prompts = all.subList(from, Math.min(all.size(), from + chunk));
-              List<List<Response>> responses =
-                  generator.generate(prompts, plan, progress::advance);
+              List<List<Response>> responses = generator.generate(prompts, plan, progress::advance);
               for (int i = 0; i < prompts.size(); i++) {
                 PromptRow prompt = prompts.get(i);
                 List<Response> ofPrompt = responses.get(i);
@@ -136,8 +135,9 @@ public final class GenerationRun {
   }
 
   /**
-   * Whether the prompt's text alone is read as the ids that were continued. It is not where there is
-   * none, where the row gave other ids, or where a template put special tokens between the texts.
+   * Whether the prompt's text alone is read as the ids that were continued. It is not where there
+   * is none, where the row gave other ids, or where a template put special tokens between the
+   * texts.
    */
   private static boolean textSaysAll(PromptRow prompt, RowEncoder reader) {
     RowOrigin nowhere = new RowOrigin(Path.of(""), 0, prompt.index());

@@ -131,10 +131,7 @@ public final class ScoringRun {
   }
 
   private Summary withReward(
-      Torch torch,
-      ModelFolder folder,
-      ModelLoader.Options options,
-      EncodedDataset<ScoreRow> data) {
+      Torch torch, ModelFolder folder, ModelLoader.Options options, EncodedDataset<ScoreRow> data) {
     try (RewardModel model = ModelLoader.rewardModel(torch, folder, options, 0)) {
       return write(
           data,
@@ -146,10 +143,7 @@ public final class ScoringRun {
   }
 
   private Summary withLanguageModel(
-      Torch torch,
-      ModelFolder folder,
-      ModelLoader.Options options,
-      EncodedDataset<ScoreRow> data) {
+      Torch torch, ModelFolder folder, ModelLoader.Options options, EncodedDataset<ScoreRow> data) {
     try (CausalLm model = ModelLoader.causalLm(torch, folder, options)) {
       return write(
           data,
@@ -164,10 +158,7 @@ public final class ScoringRun {
   private Summary write(EncodedDataset<ScoreRow> data, Scoring scoring) {
     int all = data.rows().stream().mapToInt(row -> row.sides().size()).sum();
     long tokens =
-        data.rows().stream()
-            .flatMap(row -> row.sides().stream())
-            .mapToLong(TokenRow::length)
-            .sum();
+        data.rows().stream().flatMap(row -> row.sides().stream()).mapToLong(TokenRow::length).sum();
     long start = System.nanoTime();
     try (Progress progress = console.progress("score", all, "rows")) {
       Scorer scorer = new Scorer(config.batchSize(), progress::advance);
@@ -195,8 +186,7 @@ public final class ScoringRun {
 
   /** Writes the line of a row, or one for each of its responses. */
   private static void write(
-      JsonLines lines, ScoreRow row, int index, int firstSide, Numbers numbers)
-      throws IOException {
+      JsonLines lines, ScoreRow row, int index, int firstSide, Numbers numbers) throws IOException {
     if (!(row instanceof ScoreRow.Responses responses)) {
       lines.add(
           json -> {

@@ -31,8 +31,7 @@ class JsonLinesTest {
           lines.add(json -> JsonLines.numbers(json, "b", new int[] {1, -2}));
           lines.add(json -> JsonLines.numbers(json, "c", new float[] {0.1f, 3}));
         });
-    assertEquals(
-        "{\"a\":\"x\\ny\"}\n{\"b\":[1,-2]}\n{\"c\":[0.1,3.0]}\n", Files.readString(file));
+    assertEquals("{\"a\":\"x\\ny\"}\n{\"b\":[1,-2]}\n{\"c\":[0.1,3.0]}\n", Files.readString(file));
     JsonLines.write(file, 2, (json, row) -> json.writeNumberField("row", row));
     assertEquals("{\"row\":0}\n{\"row\":1}\n", Files.readString(file));
     JsonLines.write(file, 0, (json, row) -> json.writeNumberField("row", row));
