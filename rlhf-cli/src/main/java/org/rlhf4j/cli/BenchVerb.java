@@ -15,7 +15,13 @@ final class BenchVerb implements Verb<BenchConfig> {
 
   @Override
   public String summary() {
-    return "times training or sampling of a random model and prints one JSON line";
+    return "Times training or sampling of a random model and prints one JSON line.";
+  }
+
+  @Override
+  public String example() {
+    return "bench --shape examples/models/tinystories-260k/config.json --workload sft"
+        + " --steps 3";
   }
 
   @Override

@@ -17,6 +17,12 @@ record GenerateVerb() implements Verb<GenerationConfig> {
   }
 
   @Override
+  public String example() {
+    return "generate --model_name_or_path runs/hh-sft-tiny --dataset_path prompts.jsonl"
+        + " --output_path responses.jsonl --num_return_sequences 8";
+  }
+
+  @Override
   public Class<GenerationConfig> config() {
     return GenerationConfig.class;
   }

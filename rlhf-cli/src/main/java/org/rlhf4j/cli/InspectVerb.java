@@ -26,6 +26,11 @@ record InspectVerb() implements Verb<InspectVerb.InspectConfig> {
   }
 
   @Override
+  public String example() {
+    return "inspect runs/hh-sft-tiny";
+  }
+
+  @Override
   public Class<InspectConfig> config() {
     return InspectConfig.class;
   }

@@ -21,12 +21,10 @@ public final class Main {
       "Checks a configuration, and that its files are there, without running it.";
 
   private final List<Verb<?>> verbs;
-  private final List<ConfigKind> kinds;
   private final Session session;
 
-  private Main(List<Verb<?>> verbs, List<ConfigKind> kinds, Session session) {
+  private Main(List<Verb<?>> verbs, Session session) {
     this.verbs = verbs;
-    this.kinds = kinds;
     this.session = session;
   }
 
@@ -51,7 +49,7 @@ public final class Main {
   static ExitCode run(List<Verb<?>> verbs, Session session) {
     ExitCode exitCode;
     try {
-      exitCode = new Main(verbs, ConfigKind.ALL, session).dispatch(session.command());
+      exitCode = new Main(verbs, session).dispatch(session.command());
     } catch (RuntimeException | Error e) {
       exitCode = Failures.report(e, null, session.err());
     }
@@ -96,6 +94,8 @@ public final class Main {
     CommandReader.Request<C> request = reader.read(args);
     if (request.help()) {
       reader.printHelp(session.out());
+      session.out().println("Example, in the folder of ./rlhf:");
+      session.out().println("  ./rlhf " + verb.example());
       return ExitCode.DONE;
     }
     C config = request.builder().onWarning(this::warn).requirePaths().build();
@@ -116,25 +116,28 @@ public final class Main {
   }
 
   private ExitCode validate(List<String> args) {
-    List<String> known = kinds.stream().map(ConfigKind::verb).toList();
+    List<String> known = verbs.stream().map(Verb::name).toList();
     String usage = "rlhf validate " + String.join("|", known) + " [--config FILE] [--KEY VALUE]…";
     if (args.isEmpty() || args.get(0).equals("--help") || args.get(0).equals("-h")) {
       PrintStream stream = args.isEmpty() ? session.err() : session.out();
       stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
+      stream.println(
+          "It takes the keys of the verb, and prints the configuration with its defaults.");
       return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
     }
-    for (ConfigKind kind : kinds) {
-      if (kind.verb().equals(args.get(0))) {
-        return validate(kind, kind.type(), args.subList(1, args.size()));
+    for (Verb<?> verb : verbs) {
+      if (verb.name().equals(args.get(0))) {
+        return validate(verb, args.subList(1, args.size()));
       }
     }
     throw RlhfException.config(
         "validate: unknown kind '" + args.get(0) + "', allowed: " + String.join(", ", known));
   }
 
-  private <C extends Record> ExitCode validate(ConfigKind kind, Class<C> type, List<String> args) {
+  private <C extends Record> ExitCode validate(Verb<C> verb, List<String> args) {
     CommandReader<C> reader =
-        new CommandReader<>("rlhf validate " + kind.verb(), VALIDATE_SUMMARY, type, "");
+        new CommandReader<>(
+            "rlhf validate " + verb.name(), VALIDATE_SUMMARY, verb.config(), verb.bareKey());
     CommandReader.Request<C> request = reader.read(args);
     if (request.help()) {
       reader.printHelp(session.out());
@@ -142,7 +145,7 @@ public final class Main {
     }
     C config = request.builder().onWarning(this::warn).requirePaths().build();
     session.out().print(Config.toYaml(config));
-    session.out().println("# valid for: rlhf " + kind.verb());
+    session.out().println("# valid for: rlhf " + verb.name());
     return ExitCode.DONE;
   }
 
@@ -164,7 +167,7 @@ public final class Main {
     }
     stream.printf("  %-11s %s%n", VALIDATE, VALIDATE_SUMMARY);
     stream.println();
-    stream.println("rlhf VERB --help lists the keys of a verb.");
+    stream.println("rlhf VERB --help lists the keys of a verb, with an example.");
   }
 
   private static String version() {

@@ -19,6 +19,11 @@ record QuickStartVerb() implements Verb<QuickStartConfig> {
   }
 
   @Override
+  public String example() {
+    return "quickstart --seed 7";
+  }
+
+  @Override
   public Class<QuickStartConfig> config() {
     return QuickStartConfig.class;
   }

@@ -17,6 +17,12 @@ record ScoreVerb() implements Verb<ScoreConfig> {
   }
 
   @Override
+  public String example() {
+    return "score --model_name_or_path runs/hh-reward-tiny --dataset_path responses.jsonl"
+        + " --output_path scores.jsonl";
+  }
+
+  @Override
   public Class<ScoreConfig> config() {
     return ScoreConfig.class;
   }

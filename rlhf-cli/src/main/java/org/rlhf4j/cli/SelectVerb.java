@@ -17,6 +17,12 @@ record SelectVerb() implements Verb<SelectConfig> {
   }
 
   @Override
+  public String example() {
+    return "select --dataset_path responses.jsonl --scores_path scores.jsonl"
+        + " --output_path selected.jsonl";
+  }
+
+  @Override
   public Class<SelectConfig> config() {
     return SelectConfig.class;
   }

@@ -10,11 +10,12 @@ import org.rlhf4j.core.train.RunContext;
  * @param <C> the trainer's configuration
  * @param name the word on the command line
  * @param summary what it does, in one line
+ * @param example a command line
  * @param config the record with its keys
  * @param train runs the trainer
  */
 record TrainerVerb<C extends Record>(
-    String name, String summary, Class<C> config, BiConsumer<C, RunContext> train)
+    String name, String summary, String example, Class<C> config, BiConsumer<C, RunContext> train)
     implements Verb<C> {
   @Override
   public boolean stopsOnSignal() {

@@ -14,6 +14,9 @@ interface Verb<C extends Record> {
   /** What it does, in one line. */
   String summary();
 
+  /** A command line that works as it is after those of the verbs before it, for the help. */
+  String example();
+
   /** The record with its keys. */
   Class<C> config();
 

@@ -15,16 +15,19 @@ final class Verbs {
           new TrainerVerb<>(
               "sft",
               "Supervised fine-tuning of a language model on texts, completions or dialogues.",
+              "sft --config configs/hh-sft-tiny.yaml",
               SftConfig.class,
               (config, context) -> new SftTrainer(config, context).train()),
           new TrainerVerb<>(
               "reward",
               "Pairwise reward model of preference pairs.",
+              "reward --config configs/hh-reward-tiny.yaml",
               RewardConfig.class,
               (config, context) -> new RewardTrainer(config, context).train()),
           new TrainerVerb<>(
               "raft",
               "Best-of-K sampling and fine-tuning on what a reward model likes.",
+              "raft --config configs/hh-raft-tiny.yaml",
               RaftConfig.class,
               (config, context) -> new RaftTrainer(config, context).train()),
           new GenerateVerb(),

@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.tngtech.archunit.core.domain.JavaClasses;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -34,9 +36,14 @@ class KeysTest {
 
   @Test
   void everyKeyIsRead() {
+    JavaClasses library = DeadKeys.libraryClasses();
     List<Class<? extends Record>> records = new ArrayList<>();
-    ConfigKind.ALL.forEach(kind -> records.add(kind.type()));
-    assertEquals(List.of(), DeadKeys.find(records, DeadKeys.libraryClasses()));
+    Verbs.ALL.forEach(verb -> records.add(verb.config()));
+    assertEquals(List.of(), DeadKeys.find(records, library));
+    assertEquals(
+        DeadKeys.recordsWithKeys(library),
+        DeadKeys.withInner(records).stream().map(Class::getName).collect(Collectors.toSet()),
+        "records with keys, and those of the verbs");
   }
 
   /** Runs {@code sft} for six steps of an epoch of three. */

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
@@ -51,6 +51,11 @@ class MainTest {
     @Override
     public String summary() {
       return "Works 100 % of the time.";
+    }
+
+    @Override
+    public String example() {
+      return "work model --steps 100";
     }
 
     @Override
@@ -91,7 +96,7 @@ class MainTest {
   private ExitCode validate(String... args) {
     List<String> words = new ArrayList<>(List.of("validate", "sft"));
     words.addAll(Arrays.asList(args));
-    return run(List.of(), words.toArray(String[]::new));
+    return run(Verbs.ALL, words.toArray(String[]::new));
   }
 
   private ExitCode work(Supplier<ExitCode> action, String... args) {
@@ -210,19 +215,26 @@ class MainTest {
         List.of("warning: --dataset_name is called --dataset_path here; it was taken"), errors());
   }
 
+  static List<Verb<?>> verbs() {
+    return Verbs.ALL;
+  }
+
   @ParameterizedTest
-  @ValueSource(strings = {"sft", "reward", "raft", "generate", "score"})
-  void helpListsEveryKeyWithItsDefault(String kind) {
-    assertEquals(ExitCode.DONE, run(List.of(), "validate", kind, "--help"));
-    Class<? extends Record> type =
-        ConfigKind.ALL.stream().filter(k -> k.verb().equals(kind)).findFirst().orElseThrow().type();
-    String oneLine = out().replaceAll("\\s+", " ");
-    for (ConfigKey key : Config.keys(type)) {
-      String entry = "--" + key.name() + "=" + key.placeholder() + " " + key.help();
-      assertTrue(oneLine.contains(entry), entry);
+  @MethodSource("verbs")
+  void helpListsEveryKeyWithItsDefault(Verb<?> verb) {
+    for (List<String> words :
+        List.of(List.of(verb.name(), "--help"), List.of("validate", verb.name(), "--help"))) {
+      assertEquals(ExitCode.DONE, run(Verbs.ALL, words.toArray(String[]::new)));
+      String oneLine = out().replaceAll("\\s+", " ");
+      for (ConfigKey key : Config.keys(verb.config())) {
+        String entry = "--" + key.name() + "=" + key.placeholder() + " " + key.help();
+        // The help may break a line behind a colon.
+        assertTrue(oneLine.replace("cuda: N", "cuda:N").contains(entry), entry);
+      }
+      assertTrue(oneLine.contains("--config=FILE"));
+      assertTrue(oneLine.contains("--threads=N CPU threads to compute with"));
+      assertEquals(List.of(), errors());
     }
-    assertTrue(oneLine.contains("--config=FILE"));
-    assertEquals(List.of(), errors());
   }
 
   @Test
@@ -239,7 +251,7 @@ class MainTest {
       String value = row.verb().equals("raft") ? model.toString() : "42";
       ExitCode code =
           run(
-              List.of(),
+              Verbs.ALL,
               "validate",
               row.verb(),
               "--model_name_or_path",
@@ -276,7 +288,7 @@ class MainTest {
   void raftRules() {
     ExitCode code =
         run(
-            List.of(),
+            Verbs.ALL,
             "validate",
             "raft",
             "--do_sample",
@@ -296,11 +308,11 @@ class MainTest {
   void unknownVerbNamesTheNearest() {
     assertEquals(ExitCode.CONFIG, run(List.of(), "validat"));
     assertEquals(List.of("error: unknown verb 'validat', did you mean 'validate'?"), errors());
-    assertEquals(ExitCode.CONFIG, run(List.of(), "validate", "stf"));
+    assertEquals(ExitCode.CONFIG, run(Verbs.ALL, "validate", "stf"));
     assertEquals(
         List.of(
             "error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score,"
-                + " select, bench"),
+                + " select, inspect, bench, quickstart"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));
@@ -314,6 +326,8 @@ class MainTest {
     assertTrue(out().contains("  validate    "), out());
     assertEquals(ExitCode.DONE, run(List.of(work), "work", "--help"));
     assertTrue(out().contains("Usage: rlhf work [MODEL] [--config FILE]"), out());
+    assertTrue(out().contains("  ./rlhf work model --steps 100\n"), out());
+    assertTrue(out().contains("Steps. (default: 1, >= -1)"), out());
     assertTrue(out().contains("Works 100 % of the time."), out());
     assertEquals(ExitCode.DONE, run(List.of(), "--version"));
   }

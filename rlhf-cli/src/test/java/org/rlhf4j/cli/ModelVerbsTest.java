@@ -166,7 +166,13 @@ class ModelVerbsTest {
     assertEquals(4, rows.size());
     for (int i = 0; i < 4; i++) {
       JsonNode row = rows.get(i);
-      assertEquals(List.of("index", "prompt", "responses"), names(row));
+      // Ids that the prompt's text does not give when it is read again are written out.
+      boolean saidByText = i == 0 || i == 3;
+      assertEquals(
+          saidByText
+              ? List.of("index", "prompt", "responses")
+              : List.of("index", "prompt", "prompt_token_ids", "responses"),
+          names(row));
       assertEquals(i, row.path("index").asInt());
       assertEquals(3, row.path("responses").size());
       for (JsonNode response : row.path("responses")) {
@@ -178,6 +184,10 @@ class ModelVerbsTest {
     }
     assertEquals("a long prompt, longer than the others", rows.get(0).path("prompt").asText());
     assertEquals("hi", rows.get(1).path("prompt").asText());
+    assertArrayEquals(new int[] {104, 105}, ints(rows.get(1).path("prompt_token_ids")));
+    // The end tokens of a template are tokens, and not the letters of their names.
+    int[] rendered = ints(rows.get(2).path("prompt_token_ids"));
+    assertEquals(2, Arrays.stream(rendered).filter(id -> id == TestTokenizers.EOS).count());
     assertEquals(
         "<|system|>\n</s>\n<|user|>\nhi</s>\n<|assistant|>\n", rows.get(2).path("prompt").asText());
     assertEquals("x", rows.get(3).path("prompt").asText());
@@ -223,6 +233,59 @@ class ModelVerbsTest {
             "--seed",
             "43"));
     assertFalse(first.equals(Files.readString(output)), "another seed gives other responses");
+  }
+
+  /** More than are held in memory at once, in chunks of other sizes. */
+  @Test
+  void manyRowsAreWorkedOffInChunksThatChangeNothing() throws IOException {
+    int count = 4200;
+    List<String> lines = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      lines.add("{\"input_ids\": [%d%s]}".formatted(i % 256, ", 7".repeat(1 + i % 3)));
+    }
+    Path data = data(lines.toArray(String[]::new));
+    String[] keys = {"--max_new_tokens", "2", "--batch_size", "500", "--num_return_sequences", "1"};
+    List<JsonNode> one = done(verb("generate", lm(), data, keys));
+    keys[5] = "2";
+    List<JsonNode> two = done(verb("generate", lm(), data, keys));
+    assertEquals(count, one.size());
+    assertEquals(count, two.size());
+    for (int i = 0; i < count; i++) {
+      assertEquals(i, one.get(i).path("index").asInt());
+      assertEquals(i % 256, one.get(i).path("prompt_token_ids").path(0).asInt());
+      assertEquals(i, two.get(i).path("index").asInt());
+      assertEquals(
+          one.get(i).path("responses").get(0).path("token_ids"),
+          two.get(i).path("responses").get(0).path("token_ids"));
+    }
+    assertTrue(shown().contains("generate: 4,200 prompts, 8,400 responses"), shown());
+
+    List<JsonNode> scored = done(verb("score", reward(), data, "--batch_size", "500"));
+    assertEquals(count, scored.size());
+    Path last = data(lines.get(count - 1), lines.get(4095), lines.get(4096));
+    List<JsonNode> alone = done(verb("score", reward(), last));
+    int[] places = {count - 1, 4095, 4096};
+    for (int i = 0; i < places.length; i++) {
+      JsonNode row = scored.get(places[i]);
+      assertEquals(places[i], row.path("index").asInt());
+      assertEquals(alone.get(i).path("score").asDouble(), row.path("score").asDouble(), 1e-5);
+    }
+    // Responses of a prompt stay together where a chunk is full in their midst.
+    List<String> responses = new ArrayList<>();
+    for (int i = 0; i < 1400; i++) {
+      String three = "{\"text\": \"a\"}, {\"text\": \"b%d\"}, {\"text\": \"c\"}".formatted(i);
+      responses.add("{\"index\": %d, \"prompt\": \"x\", \"responses\": [%s]}".formatted(i, three));
+    }
+    scored =
+        done(verb("score", lm(), data(responses.toArray(String[]::new)), "--batch_size", "500"));
+    assertEquals(4200, scored.size());
+    for (int i = 0; i < 4200; i++) {
+      JsonNode row = scored.get(i);
+      assertEquals(i / 3, row.path("index").asInt());
+      assertEquals(i % 3, row.path("sample").asInt());
+      int tokens = i % 3 == 1 ? 1 + String.valueOf(i / 3).length() : 1;
+      assertEquals(tokens, row.path("num_tokens").asInt());
+    }
   }
 
   private static JsonNode json(String line) {
@@ -353,7 +416,8 @@ class ModelVerbsTest {
     Files.delete(copy.resolve("tokenizer.json"));
     Path data = data("{\"input_ids\": [1, 2, 3]}");
     JsonNode row = done(verb("generate", copy, data, "--max_new_tokens", "4")).get(0);
-    assertEquals(List.of("index", "responses"), names(row));
+    assertEquals(List.of("index", "prompt_token_ids", "responses"), names(row));
+    assertArrayEquals(new int[] {1, 2, 3}, ints(row.path("prompt_token_ids")));
     assertEquals("", row.path("responses").get(0).path("text").asText());
     assertEquals(2, done(verb("score", copy, data)).get(0).path("num_tokens").asInt());
     Files.delete(output);

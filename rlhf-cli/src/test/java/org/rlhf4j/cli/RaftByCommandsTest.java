@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -56,6 +57,87 @@ class RaftByCommandsTest {
 
   private String path(String name) {
     return temporary.resolve(name).toString();
+  }
+
+  /** Models without a tokenizer, rows of ids: nothing but ids goes through the chain. */
+  @Test
+  void theChainOfTokensEndsWithTheLoopsWeights() throws IOException {
+    for (Path each : List.of(model, reward)) {
+      for (String name : List.of("tokenizer.json", "tokenizer_config.json")) {
+        Files.deleteIfExists(each.resolve(name));
+      }
+    }
+    Files.delete(reward.resolve("config.yaml"));
+    List<String> rows = new ArrayList<>();
+    for (int i = 0; i < 6; i++) {
+      rows.add("{\"input_ids\": [256, %d%s]}".formatted(97 + i, ", 32".repeat(1 + i % 3)));
+    }
+    Files.write(prompts, rows);
+    List<String> common = List.of("--dtype", "fp32", "--device", "cpu");
+    List<String> sampling = List.of("--max_new_tokens", "12");
+    List<String> training =
+        List.of("--per_device_train_batch_size", "4", "--learning_rate", "1e-2");
+    List<String> order = List.of("--shuffle_dataset", "false");
+    String loop =
+        "raft --model_name_or_path MODEL --reward_model_name_or_path REWARD --dataset_path PROMPTS"
+            + " --output_dir LOOP --num_raft_iterations 1 --samples_per_prompt 4"
+            + " --keep_fraction 0.25 --epochs_per_iteration 2 --max_length 96";
+    rlhf(words(loop, common, sampling, training, order));
+    String generate =
+        "generate --model_name_or_path MODEL --dataset_path PROMPTS --output_path RESPONSES"
+            + " --num_return_sequences 4 --temperature 0.85";
+    rlhf(words(generate, common, sampling));
+    String score =
+        "score --model_name_or_path REWARD --dataset_path RESPONSES --output_path SCORES";
+    rlhf(words(score, common));
+    String select =
+        "select --dataset_path RESPONSES --scores_path SCORES --output_path SELECTED"
+            + " --keep_fraction 0.25 --output_format tokens";
+    rlhf(words(select));
+    String sft =
+        "sft --model_name_or_path MODEL --dataset_path SELECTED --output_dir CHAIN"
+            + " --num_train_epochs 2 --lr_scheduler_type constant";
+    rlhf(words(sft, common, training, order));
+    SameRuns.assertSameFile(
+        temporary.resolve("loop"), temporary.resolve("chain"), "model.safetensors");
+
+    // By hand: the prompt's ids, then the response's, which alone are labels.
+    JsonNode first = JSON.readTree(Files.readAllLines(temporary.resolve("selected")).get(0));
+    JsonNode responses =
+        JSON.readTree(Files.readAllLines(temporary.resolve("responses")).get(0)).path("responses");
+    List<Integer> ids = new ArrayList<>(List.of(256, 97, 32));
+    List<Integer> labels = new ArrayList<>(List.of(-100, -100, -100));
+    for (JsonNode id : responses.path(first.path("sample").asInt()).path("token_ids")) {
+      ids.add(id.asInt());
+      labels.add(id.asInt());
+    }
+    assertEquals(JSON.valueToTree(ids), first.path("input_ids"));
+    assertEquals(JSON.valueToTree(labels), first.path("labels"));
+    // Responses serve as prompts, too.
+    String again =
+        "generate --model_name_or_path MODEL --dataset_path RESPONSES --output_path AGAIN"
+            + " --num_return_sequences 4 --temperature 0.85";
+    rlhf(words(again, common, sampling));
+    assertEquals(
+        Files.readString(temporary.resolve("responses")),
+        Files.readString(temporary.resolve("again")));
+  }
+
+  /** The words of a command; those in capitals stand for paths. */
+  @SafeVarargs
+  private String[] words(String command, List<String>... more) {
+    List<String> words = new ArrayList<>();
+    for (String word : command.split(" ")) {
+      words.add(
+          switch (word) {
+            case "MODEL" -> model.toString();
+            case "REWARD" -> reward.toString();
+            case "PROMPTS" -> prompts.toString();
+            default -> word.matches("[A-Z]+") ? path(word.toLowerCase(Locale.ROOT)) : word;
+          });
+    }
+    Arrays.asList(more).forEach(words::addAll);
+    return words.toArray(String[]::new);
   }
 
   @Test

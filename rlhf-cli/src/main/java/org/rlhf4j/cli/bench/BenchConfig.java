@@ -8,11 +8,19 @@ import org.rlhf4j.core.config.Key;
 public record BenchConfig(
     @Key(doc = "A config.json that gives the model's shape.", existing = Key.Existing.FILE)
         Path shape,
-    @Key(doc = "What is measured.") Workload workload,
-    @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
-    @Key(doc = "Lengths of the rows, for reward.", defaultValue = "fixed") Lengths lengths,
     @Key(
-            doc = "Nucleus of sampling; 1: the whole vocabulary.",
+            doc =
+                "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, or 8 samples to"
+                    + " each of 8 prompts, 64 + 64 tokens.")
+        Workload workload,
+    @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
+    @Key(
+            doc =
+                "Lengths of the rows, for reward: 128 tokens, or 31 to 250 as dialogues have them.",
+            defaultValue = "fixed")
+        Lengths lengths,
+    @Key(
+            doc = "Nucleus, for sample; 1: the whole vocabulary.",
             defaultValue = "1",
             above = 0,
             atMost = 1)

@@ -238,12 +238,13 @@ public final class QuickStart {
       evaluations.forEach(
           (stage, evaluation) -> {
             long start = System.nanoTime();
+            // Nothing wins against itself, and the base model did not start from SFT.
             StageResult.Figures figures =
                 new StageResult.Figures(
                     evaluation.loss(data.file(ToyData.SFT_EVAL)),
                     evaluation.proxy(reward),
-                    evaluation.winRate(evaluations.get(SFT)),
-                    evaluation.kl(sft),
+                    stage.equals(SFT) ? null : evaluation.winRate(evaluations.get(SFT)),
+                    stage.equals(BASE) ? null : evaluation.kl(sft),
                     evaluation.distinct2(),
                     evaluation.meanLength());
             seconds.merge(stage, (System.nanoTime() - start) / 1e9, Double::sum);

@@ -6,7 +6,9 @@ import org.rlhf4j.core.config.Key;
 /** The keys of {@code quickstart}. {@link #outputDir()} is null where none is given. */
 public record QuickStartConfig(
     @Key(
-            doc = "Folder for models, data and results; none: runs/quickstart or the next number.",
+            doc =
+                "New or empty folder for models, data and results; none: runs/quickstart, or the next"
+                    + " free number beside it.",
             defaultValue = Key.NONE)
         Path outputDir,
     @Key(doc = "Every random choice is a function of it.", defaultValue = "42", atLeast = 0)

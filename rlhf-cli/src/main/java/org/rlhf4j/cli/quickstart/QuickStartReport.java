@@ -49,11 +49,11 @@ final class QuickStartReport {
               ABSENT,
               fixed(figures.proxyReward(), 2),
               fixed(stage.gold().reward(), 2),
-              fixed(figures.winRate(), 2),
-              fixed(figures.kl(), 1),
+              figures.winRate() == null ? ABSENT : fixed(figures.winRate(), 2),
+              figures.kl() == null ? ABSENT : fixed(figures.kl(), 1),
               fixed(figures.distinct2(), 3),
               fixed(figures.meanLength(), 1),
-              fixed(stage.seconds(), 1)));
+              fixed(stage.seconds(), 0)));
       total += stage.seconds();
     }
     console.table(
@@ -62,20 +62,20 @@ final class QuickStartReport {
         List.of(
             "stage",
             "loss",
-            "RM accuracy",
+            "RM acc.",
             "proxy",
             "gold",
             "win rate",
             "KL",
             "distinct-2",
             "length",
-            "seconds"),
+            "s"),
         rows);
-    console.line(
-        "  loss: held-out examples, nats per token · proxy: the learned reward · gold: the true one,"
-            + " -1 to 4");
-    console.line(
-        "  win rate: against SFT in the true judge's eyes, ties half · KL: from SFT, nats per story");
+    console.line("  loss: held-out examples, nats per token");
+    console.line("  RM acc.: held-out pairs that the reward model puts in the judge's order");
+    console.line("  proxy: the learned reward · gold: the true one, -1 to 4");
+    console.line("  win rate: against SFT in the true judge's eyes, ties half");
+    console.line("  KL: from SFT, nats per story · s: seconds, with data and evaluation");
   }
 
   private static List<String> rewardModel(Results results) {
@@ -84,7 +84,7 @@ final class QuickStartReport {
     while (row.size() < 9) {
       row.add(ABSENT);
     }
-    row.add(fixed(results.rewardModelSeconds(), 1));
+    row.add(fixed(results.rewardModelSeconds(), 0));
     return row;
   }
 
@@ -129,18 +129,14 @@ final class QuickStartReport {
   private void whatNext() {
     console.line("Results    " + folder.resolve(Results.FILE));
     console.line("Curves     " + folder.resolve("{sft,reward,raft}").resolve("curves.png"));
-    console.line(
-        "Commands   "
-            + folder.resolve(StageCommands.FILE)
-            + " repeats each training from the data beside it");
+    console.line("Commands   " + folder.resolve(StageCommands.FILE));
+    console.line("           repeats each training from the data beside it");
     console.line("What to try next");
-    console.line("  another seed              ./rlhf quickstart --seed 7");
-    console.line(
-        "  over-optimise             the raft command with --num_raft_iterations 20: watch proxy rise"
-            + " and stories repeat");
-    console.line(
-        "  your own data             ./rlhf sft --help: the same three commands, with your model and"
-            + " files");
+    console.line("  another seed   ./rlhf quickstart --seed 7");
+    console.line("  over-optimise  the raft command with --num_raft_iterations 20:");
+    console.line("                 watch proxy rise and stories repeat");
+    console.line("  your own data  ./rlhf sft --help: the same three commands, with your");
+    console.line("                 model and files");
   }
 
   private static String fixed(double value, int digits) {

@@ -17,16 +17,17 @@ record StageResult(String stage, Gold gold, Figures figures, double seconds) {
    *
    * @param heldOutLoss on held-out demonstrations, nats per token
    * @param proxyReward mean score of the learned reward model
-   * @param winRate against SFT in the judge's eyes, ties half
-   * @param kl from the SFT model, nats per story (k1)
+   * @param winRate against SFT in the judge's eyes, ties half; null for SFT itself
+   * @param kl from the SFT model, nats per story (k1); null for the base model, which did not start
+   *     from there
    * @param distinct2 different pairs of neighbouring tokens over all of them
    * @param meanLength tokens of a story
    */
   record Figures(
       double heldOutLoss,
       double proxyReward,
-      double winRate,
-      double kl,
+      Double winRate,
+      Double kl,
       double distinct2,
       double meanLength) {}
 }

@@ -54,6 +54,7 @@ public final class AtomicFiles {
   /**
    * Finds out early whether a file can be written later: makes missing parent folders and a
    * temporary file beside the target, which it deletes again. The target itself is not touched.
+   * Where a signal ends the process while the file is being written, the temporary file goes too.
    */
   public static void requireWritable(Path target) {
     Path absolute = target.toAbsolutePath();
@@ -63,6 +64,7 @@ public final class AtomicFiles {
     }
     stage(absolute, channel -> {});
     discard(partial(absolute));
+    partial(absolute).toFile().deleteOnExit();
   }
 
   /** Replaces or creates {@code target} with the bytes of {@code source}. */

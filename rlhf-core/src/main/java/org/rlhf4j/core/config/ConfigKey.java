@@ -77,14 +77,15 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
     return isList() ? word + ",…" : word;
   }
 
-  /** Documentation, choices and default in one paragraph. */
+  /** Documentation, choices or range, and default in one paragraph. */
   public String help() {
     Class<?> element = elementType();
     StringBuilder text = new StringBuilder(declaration.doc());
     if (element.isEnum() || declaration.choices().length > 0) {
       text.append(" One of: ").append(allowed().replace("a list, each ", "")).append('.');
     }
-    text.append(required() ? " Required." : " (default: " + defaultValue + ")");
+    String range = range().isEmpty() ? "" : "," + range();
+    text.append(required() ? " Required." : " (default: " + defaultValue + range + ")");
     return text.toString();
   }
 

@@ -11,10 +11,13 @@ import java.util.stream.Collectors;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.data.Encoded;
 import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.Example;
 import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.RowOrigin;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
@@ -22,11 +25,17 @@ import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.Progress;
+import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.Compute;
 
-/** Generates responses to a file of prompts and writes them, one row per prompt, in its order. */
+/**
+ * Generates responses to a file of prompts and writes them, one row per prompt, in its order. A row
+ * holds the prompt's ids where its text does not say them.
+ */
 public final class GenerationRun {
+  private static final int RESPONSES_HELD = 4096;
+
   private final GenerationConfig config;
   private final Console console;
 
@@ -61,57 +70,102 @@ public final class GenerationRun {
     int[] eosIds = ModelGenerationConfig.of(folder, spec.vocabularySize()).eosIds();
     try (Tokenizer tokenizer =
         Tokenizer.existsIn(folder.path()) ? Tokenizer.load(folder.path()) : null) {
-      EncodedDataset<PromptRow> data = load(tokenizer, spec);
+      EncodedDataset<PromptRow> data =
+          EncodedDataset.loadPrompts(
+              config.datasetPath(),
+              encoder(tokenizer, spec, config.template(), spec.maxPositions() - 1),
+              config.maxBadRows());
+      RowEncoder reader = encoder(tokenizer, spec, Template.NONE, Integer.MAX_VALUE);
       data.report().lines().forEach(console::line);
       try (Compute compute = Compute.open(config.device(), config.dtype());
           CausalLm model =
               ModelLoader.causalLm(
                   compute.torch(), folder, new ModelLoader.Options(compute.type(), false));
           Generator generator = new Generator(model, tokenizer, config.sampling(), eosIds)) {
-        long start = System.nanoTime();
-        List<List<Response>> responses = generate(generator, data.rows());
-        double seconds = (System.nanoTime() - start) * 1e-9;
-        JsonLines.write(
-            config.outputPath(),
-            data.size(),
-            (json, row) ->
-                write(json, data.rows().get(row), responses.get(row), tokenizer != null));
-        Summary summary = summary(responses, seconds);
+        Summary summary = write(generator, data.rows(), reader);
         console.line(line(summary, compute.dtypeName()));
         return summary;
       }
     }
   }
 
-  private EncodedDataset<PromptRow> load(Tokenizer tokenizer, DecoderSpec spec) {
-    RowEncoder.Options options =
-        new RowEncoder.Options(
-            config.template(), spec.maxPositions() - 1, Overlong.ERROR, false, true);
-    RowEncoder encoder = new RowEncoder(tokenizer, spec.vocabularySize(), options);
-    return EncodedDataset.loadPrompts(config.datasetPath(), encoder, config.maxBadRows());
-  }
-
-  private List<List<Response>> generate(Generator generator, List<PromptRow> prompts) {
+  /** Generates and writes chunk after chunk. */
+  private Summary write(Generator generator, List<PromptRow> all, RowEncoder reader) {
     Generator.Plan plan =
         new Generator.Plan(config.numReturnSequences(), config.batchSize(), config.seed(), 0);
-    try (Progress progress = console.progress("generate", prompts.size(), "prompts")) {
-      return generator.generate(prompts, plan, progress::advance);
+    boolean withText = reader.tokenizer() != null;
+    Tally tally = new Tally();
+    long start = System.nanoTime();
+    try (Progress progress = console.progress("generate", all.size(), "prompts")) {
+      JsonLines.write(
+          config.outputPath(),
+          lines -> {
+            int chunk = promptsPerChunk();
+            for (int from = 0; from < all.size(); from += chunk) {
+              List<PromptRow> prompts = all.subList(from, Math.min(all.size(), from + chunk));
+              List<List<Response>> responses = generator.generate(prompts, plan, progress::advance);
+              for (int i = 0; i < prompts.size(); i++) {
+                PromptRow prompt = prompts.get(i);
+                List<Response> ofPrompt = responses.get(i);
+                boolean withIds = !textSaysAll(prompt, reader);
+                lines.add(json -> write(json, prompt, ofPrompt, withText, withIds));
+                tally.add(ofPrompt);
+              }
+            }
+          });
     }
+    return tally.summary((System.nanoTime() - start) * 1e-9);
+  }
+
+  private static RowEncoder encoder(
+      Tokenizer tokenizer, DecoderSpec spec, Template template, int maxLength) {
+    RowEncoder.Options options =
+        new RowEncoder.Options(template, maxLength, Overlong.ERROR, false, true);
+    return new RowEncoder(tokenizer, spec.vocabularySize(), options);
+  }
+
+  /**
+   * Within a chunk the generator sorts by length. Its responses are held until the last of them is
+   * there, so it is a bounded number of whole batches.
+   */
+  private int promptsPerChunk() {
+    int promptsPerBatch = Math.max(1, config.batchSize() / config.numReturnSequences());
+    int responsesPerBatch = promptsPerBatch * config.numReturnSequences();
+    return promptsPerBatch * Math.max(1, RESPONSES_HELD / responsesPerBatch);
+  }
+
+  /**
+   * Whether the prompt's text alone is read as the ids that were continued. It is not where there
+   * is none, where the row gave other ids, or where a template put special tokens between the
+   * texts.
+   */
+  private static boolean textSaysAll(PromptRow prompt, RowEncoder reader) {
+    RowOrigin nowhere = new RowOrigin(Path.of(""), 0, prompt.index());
+    return !prompt.text().isEmpty()
+        && reader.encodePrompt(new Example.Prompt(nowhere, prompt.text()))
+            instanceof Encoded.Kept<PromptRow> kept
+        && Arrays.equals(kept.value().ids(), prompt.ids());
   }
 
   private static void write(
-      JsonGenerator json, PromptRow prompt, List<Response> responses, boolean withText)
+      JsonGenerator json,
+      PromptRow prompt,
+      List<Response> responses,
+      boolean withText,
+      boolean withIds)
       throws IOException {
     json.writeNumberField("index", prompt.index());
     if (withText) {
       json.writeStringField("prompt", prompt.text());
     }
+    if (withIds) {
+      JsonLines.numbers(json, "prompt_token_ids", prompt.ids());
+    }
     json.writeArrayFieldStart("responses");
     for (Response response : responses) {
       json.writeStartObject();
       json.writeStringField("text", response.text());
-      json.writeFieldName("token_ids");
-      json.writeArray(response.tokenIds(), 0, response.tokenIds().length);
+      JsonLines.numbers(json, "token_ids", response.tokenIds());
       JsonLines.numbers(json, "log_probs", response.logProbs());
       json.writeStringField("finish_reason", response.finishReason().label());
       json.writeEndObject();
@@ -119,19 +173,29 @@ public final class GenerationRun {
     json.writeEndArray();
   }
 
-  private static Summary summary(List<List<Response>> responses, double seconds) {
-    Map<FinishReason, Long> finished = new EnumMap<>(FinishReason.class);
-    Arrays.stream(FinishReason.values()).forEach(reason -> finished.put(reason, 0L));
-    int count = 0;
-    long tokens = 0;
-    for (List<Response> ofPrompt : responses) {
+  /** Counts what was written. */
+  private static final class Tally {
+    private final Map<FinishReason, Long> finished = new EnumMap<>(FinishReason.class);
+    private int prompts;
+    private int responses;
+    private long tokens;
+
+    private Tally() {
+      Arrays.stream(FinishReason.values()).forEach(reason -> finished.put(reason, 0L));
+    }
+
+    private void add(List<Response> ofPrompt) {
+      prompts++;
       for (Response response : ofPrompt) {
-        count++;
+        responses++;
         tokens += response.tokenIds().length;
         finished.merge(response.finishReason(), 1L, Long::sum);
       }
     }
-    return new Summary(responses.size(), count, tokens, finished, seconds);
+
+    private Summary summary(double seconds) {
+      return new Summary(prompts, responses, tokens, finished, seconds);
+    }
   }
 
   private String line(Summary summary, String dtype) {

@@ -31,6 +31,8 @@ import org.rlhf4j.core.train.Compute;
  * each that is used, in the order of the input; of a row with responses one for each of these.
  */
 public final class ScoringRun {
+  private static final int SIDES_HELD = 4096;
+
   private final ScoreConfig config;
   private final Console console;
 
@@ -69,24 +71,19 @@ public final class ScoringRun {
     EncodedDataset<ScoreRow> data = load(folder, model, !reward);
     data.report().lines().forEach(console::line);
 
-    List<TokenRow> sides = new ArrayList<>();
-    data.rows().forEach(row -> sides.addAll(row.sides()));
     try (Compute compute = Compute.open(config.device(), config.dtype())) {
       ModelLoader.Options options = new ModelLoader.Options(compute.type(), false);
-      Scored scored =
+      Summary summary =
           reward
-              ? withReward(compute.torch(), folder, options, sides)
-              : withLanguageModel(compute.torch(), folder, options, sides);
-      write(data, scored.fields());
-      long tokens = sides.stream().mapToLong(TokenRow::length).sum();
-      Summary summary = new Summary(data.size(), tokens, scored.seconds());
+              ? withReward(compute.torch(), folder, options, data)
+              : withLanguageModel(compute.torch(), folder, options, data);
       console.line(
           "score: %s rows, %s tokens in %s (%s tokens/s, %s) → %s"
               .formatted(
                   Format.count(summary.rows()),
-                  Format.count(tokens),
+                  Format.count(summary.tokens()),
                   Format.duration(summary.seconds()),
-                  Format.number(tokens / summary.seconds()),
+                  Format.number(summary.tokens() / summary.seconds()),
                   compute.dtypeName(),
                   config.outputPath()));
       return summary;
@@ -116,73 +113,97 @@ public final class ScoringRun {
     }
   }
 
-  /** How numbers are written, given the place among all sides: a response's, or the first. */
+  /** The numbers of a chunk's sides, and how those of a row are written. */
   @FunctionalInterface
-  private interface Fields {
+  private interface Numbers {
+    /**
+     * Writes those of one document, or of a pair.
+     *
+     * @param side the place of the document, or of the chosen one, among the chunk's sides
+     */
     void write(JsonGenerator json, ScoreRow row, int side) throws IOException;
   }
 
-  /** A line of the output: a row, and which of its responses. */
-  private record Written(int row, int sample) {}
+  /** Computes the numbers of the sides of a chunk. */
+  @FunctionalInterface
+  private interface Scoring {
+    Numbers of(Scorer scorer, List<TokenRow> sides);
+  }
 
-  private record Scored(Fields fields, double seconds) {}
-
-  private Scored withReward(
-      Torch torch, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
-    try (RewardModel model = ModelLoader.rewardModel(torch, folder, options, 0);
-        Progress progress = console.progress("score", sides.size(), "rows")) {
-      long start = System.nanoTime();
-      float[] scores = scorer(progress).scores(model, sides);
-      return new Scored(
-          (json, row, side) -> writeScores(json, row, scores, side), secondsSince(start));
+  private Summary withReward(
+      Torch torch, ModelFolder folder, ModelLoader.Options options, EncodedDataset<ScoreRow> data) {
+    try (RewardModel model = ModelLoader.rewardModel(torch, folder, options, 0)) {
+      return write(
+          data,
+          (scorer, sides) -> {
+            float[] scores = scorer.scores(model, sides);
+            return (json, row, side) -> writeScores(json, row, scores, side);
+          });
     }
   }
 
-  private Scored withLanguageModel(
-      Torch torch, ModelFolder folder, ModelLoader.Options options, List<TokenRow> sides) {
-    try (CausalLm model = ModelLoader.causalLm(torch, folder, options);
-        Progress progress = console.progress("score", sides.size(), "rows")) {
-      long start = System.nanoTime();
-      List<float[]> logProbs = scorer(progress).logProbs(model, sides);
-      return new Scored(
-          (json, row, side) -> writeLogProbs(json, row, logProbs, side), secondsSince(start));
+  private Summary withLanguageModel(
+      Torch torch, ModelFolder folder, ModelLoader.Options options, EncodedDataset<ScoreRow> data) {
+    try (CausalLm model = ModelLoader.causalLm(torch, folder, options)) {
+      return write(
+          data,
+          (scorer, sides) -> {
+            List<float[]> logProbs = scorer.logProbs(model, sides);
+            return (json, row, side) -> writeLogProbs(json, row, logProbs, side);
+          });
     }
   }
 
-  private Scorer scorer(Progress progress) {
-    return new Scorer(config.batchSize(), progress::advance);
+  /** Scores and writes chunk after chunk; the scorer sorts within one, so one is held. */
+  private Summary write(EncodedDataset<ScoreRow> data, Scoring scoring) {
+    int all = data.rows().stream().mapToInt(row -> row.sides().size()).sum();
+    long tokens =
+        data.rows().stream().flatMap(row -> row.sides().stream()).mapToLong(TokenRow::length).sum();
+    long start = System.nanoTime();
+    try (Progress progress = console.progress("score", all, "rows")) {
+      Scorer scorer = new Scorer(config.batchSize(), progress::advance);
+      JsonLines.write(
+          config.outputPath(),
+          lines -> {
+            int from = 0;
+            while (from < data.size()) {
+              List<TokenRow> sides = new ArrayList<>();
+              int to = from;
+              while (to < data.size() && sides.size() < SIDES_HELD) {
+                sides.addAll(data.rows().get(to++).sides());
+              }
+              Numbers numbers = scoring.of(scorer, sides);
+              for (int side = 0; from < to; from++) {
+                ScoreRow row = data.rows().get(from);
+                write(lines, row, data.rowIndices()[from], side, numbers);
+                side += row.sides().size();
+              }
+            }
+          });
+    }
+    return new Summary(data.size(), tokens, (System.nanoTime() - start) * 1e-9);
   }
 
-  private static double secondsSince(long start) {
-    return (System.nanoTime() - start) * 1e-9;
-  }
-
-  private void write(EncodedDataset<ScoreRow> data, Fields fields) {
-    int[] firstSide = new int[data.size()];
-    for (int row = 1; row < firstSide.length; row++) {
-      firstSide[row] = firstSide[row - 1] + data.rows().get(row - 1).sides().size();
+  /** Writes the line of a row, or one for each of its responses. */
+  private static void write(
+      JsonLines lines, ScoreRow row, int index, int firstSide, Numbers numbers) throws IOException {
+    if (!(row instanceof ScoreRow.Responses responses)) {
+      lines.add(
+          json -> {
+            json.writeNumberField("index", index);
+            numbers.write(json, row, firstSide);
+          });
+      return;
     }
-    List<Written> written = new ArrayList<>();
-    for (int row = 0; row < firstSide.length; row++) {
-      int lines = data.rows().get(row) instanceof ScoreRow.Responses all ? all.sides().size() : 1;
-      for (int sample = 0; sample < lines; sample++) {
-        written.add(new Written(row, sample));
-      }
-    }
-    JsonLines.write(
-        config.outputPath(),
-        written.size(),
-        (json, line) -> {
-          Written place = written.get(line);
-          ScoreRow row = data.rows().get(place.row());
-          if (row instanceof ScoreRow.Responses responses) {
+    for (int i = 0; i < responses.sides().size(); i++) {
+      int sample = i;
+      lines.add(
+          json -> {
             json.writeNumberField("index", responses.index());
-            json.writeNumberField("sample", place.sample());
-          } else {
-            json.writeNumberField("index", data.rowIndices()[place.row()]);
-          }
-          fields.write(json, row, firstSide[place.row()] + place.sample());
-        });
+            json.writeNumberField("sample", sample);
+            numbers.write(json, row, firstSide + sample);
+          });
+    }
   }
 
   private static void writeScores(JsonGenerator json, ScoreRow row, float[] scores, int side)

@@ -156,6 +156,25 @@ class AtomicFilesTest {
     assertEquals("old", Files.readString(old));
   }
 
+  @Test
+  void aSignalInTheMiddleOfAWriteLeavesNoTemporaryFile() throws IOException, InterruptedException {
+    Path target = Files.writeString(folder.resolve("target"), "old");
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp",
+                System.getProperty("java.class.path"),
+                Dying.class.getName(),
+                "signal",
+                target.toString())
+            .inheritIO()
+            .start();
+    assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+    assertEquals(9, process.exitValue());
+    assertEquals(List.of("target"), SafetensorsWriterTest.names(folder));
+    assertEquals("old", Files.readString(target));
+  }
+
   /** The main class of that JVM. */
   static final class Dying {
     private Dying() {}
@@ -171,6 +190,16 @@ class AtomicFilesTest {
                   channel.force(true);
                   Runtime.getRuntime().halt(9);
                 });
+        case "signal" -> {
+          AtomicFiles.requireWritable(target);
+          AtomicFiles.write(
+              target,
+              channel -> {
+                channel.write(ByteBuffer.wrap(bytes("new")));
+                // Ends the JVM as SIGINT and SIGTERM do.
+                System.exit(9);
+              });
+        }
         case "model" ->
             SafetensorsWriter.write(
                 target,

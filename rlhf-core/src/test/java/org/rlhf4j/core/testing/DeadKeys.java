@@ -8,20 +8,27 @@ import com.tngtech.archunit.core.importer.ImportOption;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Deque;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.rlhf4j.core.config.Completing;
 import org.rlhf4j.core.config.Flattened;
+import org.rlhf4j.core.config.Key;
 
 /** Finds configuration keys that no code reads. */
 public final class DeadKeys {
   /** The method of {@link Completing}. */
   private static final String COMPLETE = "complete";
+
+  /** Test classes and what is nested in them, wherever they were compiled to. */
+  private static final Pattern TESTS = Pattern.compile(".*Test(\\$.*)?\\.class");
 
   private DeadKeys() {}
 
@@ -30,6 +37,7 @@ public final class DeadKeys {
     return new ClassFileImporter()
         .withImportOption(new ImportOption.DoNotIncludeTests())
         .withImportOption(location -> !location.contains("-tests.jar"))
+        .withImportOption(location -> !location.matches(TESTS))
         .importPackages("org.rlhf4j");
   }
 
@@ -44,8 +52,7 @@ public final class DeadKeys {
    */
   public static List<String> find(
       Collection<Class<? extends Record>> records, JavaClasses classes) {
-    Set<Class<?>> all = new LinkedHashSet<>();
-    records.forEach(record -> addWithInner(record, all));
+    Set<Class<?>> all = withInner(records);
     Set<String> names = new HashSet<>();
     all.forEach(record -> names.add(record.getName()));
 
@@ -60,6 +67,25 @@ public final class DeadKeys {
       }
     }
     return dead;
+  }
+
+  /** The records and those that they flatten. */
+  public static Set<Class<?>> withInner(Collection<Class<? extends Record>> records) {
+    Set<Class<?>> all = new LinkedHashSet<>();
+    records.forEach(record -> addWithInner(record, all));
+    return all;
+  }
+
+  /** The names of all records that declare a key. */
+  public static Set<String> recordsWithKeys(JavaClasses classes) {
+    return classes.stream()
+        .filter(JavaClass::isRecord)
+        .filter(
+            record ->
+                Arrays.stream(record.reflect().getRecordComponents())
+                    .anyMatch(component -> component.isAnnotationPresent(Key.class)))
+        .map(JavaClass::getName)
+        .collect(Collectors.toSet());
   }
 
   private static void addWithInner(Class<?> record, Set<Class<?>> all) {

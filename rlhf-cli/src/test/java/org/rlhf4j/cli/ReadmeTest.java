@@ -1,0 +1,184 @@
+package org.rlhf4j.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The commands of the README and of the help run as they stand there, in their order and in a
+ * folder that holds what a checkout holds; trainings are cut short.
+ */
+@DisabledOnOs(OS.WINDOWS)
+class ReadmeTest {
+  private static final Path ROOT = root();
+
+  /** What a training is cut short with. */
+  private static final Map<String, List<String>> SHORT =
+      Map.of(
+          "sft", List.of("--max_steps=2", "--eval_strategy=no"),
+          "reward", List.of("--max_steps=2", "--eval_strategy=no"),
+          "raft",
+              List.of(
+                  "--max_steps=2",
+                  "--eval_strategy=no",
+                  "--prompts_per_iteration=4",
+                  "--samples_per_prompt=2",
+                  "--max_new_tokens=8"));
+
+  @TempDir Path folder;
+
+  private static Path root() {
+    Path place = Path.of("").toAbsolutePath();
+    while (!Files.isDirectory(place.resolve("configs"))) {
+      place = place.getParent();
+    }
+    return place;
+  }
+
+  @BeforeEach
+  void checkout() throws IOException {
+    for (String name : List.of("configs", "examples")) {
+      Files.createSymbolicLink(folder.resolve(name), ROOT.resolve(name));
+    }
+    Files.writeString(
+        folder.resolve("prompts.jsonl"),
+        "{\"prompt\": \"\\n\\nHuman: Hi\\n\\nAssistant:\"}\n{\"prompt\": \"Once\"}\n");
+  }
+
+  private static List<String> found(Path file, String pattern) throws IOException {
+    return Pattern.compile(pattern, Pattern.DOTALL)
+        .matcher(Files.readString(file))
+        .results()
+        .map((MatchResult match) -> match.group(1))
+        .toList();
+  }
+
+  @Test
+  void everyCommandRuns() throws Exception {
+    Set<String> commands = new LinkedHashSet<>();
+    for (String command : found(ROOT.resolve("README.md"), "\\./rlhf ([^`\n#]+)")) {
+      if (!command.startsWith("VERB")) {
+        commands.add(command.strip());
+      }
+    }
+    assertTrue(commands.size() >= 9, commands.toString());
+    Verbs.ALL.forEach(verb -> commands.add(verb.example()));
+    Set<String> verbs = new TreeSet<>();
+    for (String command : commands) {
+      List<String> words = new ArrayList<>(List.of(command.split(" ")));
+      String verb = words.get(0);
+      verbs.add(verb);
+      if (verb.equals("quickstart")) {
+        // It has a test of its own.
+        words.add(0, "validate");
+      }
+      words.addAll(SHORT.getOrDefault(verb, List.of()));
+      if (SHORT.containsKey(verb)) {
+        words.add("--overwrite_output_dir=true");
+      }
+      List<String> line = new ArrayList<>(java());
+      line.add(Main.class.getName());
+      line.addAll(words);
+      run(line);
+    }
+    Set<String> all = new TreeSet<>();
+    Verbs.ALL.forEach(verb -> all.add(verb.name()));
+    assertEquals(all, verbs);
+    for (String made :
+        List.of("runs/hh-raft-tiny/model.safetensors", "runs/by-hand/model.safetensors")) {
+      assertTrue(Files.exists(folder.resolve(made)), made);
+    }
+    assertEquals(2, lines("responses.jsonl"));
+    assertEquals(16, lines("scores.jsonl"));
+    assertEquals(2, lines("selected.jsonl"));
+  }
+
+  private long lines(String file) throws IOException {
+    try (Stream<String> lines = Files.lines(folder.resolve(file))) {
+      return lines.count();
+    }
+  }
+
+  @Test
+  void theJavaOfTheReadmeTrains() throws Exception {
+    List<String> snippets = found(ROOT.resolve("README.md"), "```java\n(.*?)```");
+    assertEquals(1, snippets.size());
+    String cut = snippets.get(0).replace(".build()", ".set(\"max_steps\", 2).build()");
+    assertTrue(!cut.equals(snippets.get(0)));
+    Path source =
+        Files.writeString(
+            folder.resolve("Snippet.java"),
+            """
+            import org.rlhf4j.core.config.*;
+            import org.rlhf4j.core.train.*;
+            import org.rlhf4j.sft.*;
+            class Snippet {
+              public static void main(String[] arguments) {
+                %s
+              }
+            }
+            """
+                .formatted(cut));
+    List<String> line = new ArrayList<>(java());
+    line.add(source.toString());
+    run(line);
+    assertTrue(Files.exists(folder.resolve("runs/sft/model.safetensors")));
+  }
+
+  @Test
+  void theVersionsOfTheReadmeAreThoseOfTheBuild() throws IOException {
+    Map<String, String> versions = new LinkedHashMap<>();
+    for (String one : found(ROOT.resolve("README.md"), "<dependency>(.*?)</dependency>")) {
+      String artifact = one.replaceAll("(?s).*<artifactId>(.*?)</artifactId>.*", "$1");
+      versions.put(artifact, one.replaceAll("(?s).*<version>(.*?)</version>.*", "$1"));
+    }
+    String pom = Files.readString(ROOT.resolve("pom.xml"));
+    assertEquals(Set.of("rlhf-sft", "pytorch-native-cpu"), versions.keySet());
+    assertTrue(
+        pom.contains(
+            "<artifactId>rlhf4j-parent</artifactId>\n  <version>" + versions.get("rlhf-sft")));
+    assertTrue(pom.contains(">" + versions.get("pytorch-native-cpu") + "<"));
+  }
+
+  private static List<String> java() {
+    return List.of(
+        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Dai.djl.offline=true",
+        "-cp",
+        System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")));
+  }
+
+  private void run(List<String> line) throws IOException, InterruptedException {
+    Path log = folder.resolve("log.txt");
+    Process process =
+        new ProcessBuilder(line)
+            .directory(folder.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile())
+            .start();
+    assertTrue(process.waitFor(5, TimeUnit.MINUTES), line.toString());
+    List<String> words = line.subList(java().size(), line.size());
+    assertEquals(0, process.exitValue(), words + "\n" + Files.readString(log));
+  }
+}
