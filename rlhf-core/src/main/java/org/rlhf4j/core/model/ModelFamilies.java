@@ -162,7 +162,7 @@ public final class ModelFamilies {
     }
     unexpected.removeIf(model.family()::isDerived);
     String headName = model.family().headName(ModelHead.CAUSAL_LM);
-    if (model.spec().tiedHead() && unexpected.remove(headName)) {
+    if (model.spec().head().tied() && unexpected.remove(headName)) {
       requireEqual(folder, headName, model.family().embeddingName());
     }
     if (!unexpected.isEmpty()) {
