@@ -1,5 +1,6 @@
 package org.rlhf4j.core.model;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -11,7 +12,7 @@ final class CommonKeys {
    * Keys that do not change what the model computes: bookkeeping, token ids, labels (checked where
    * a score head needs them), settings of generation and of Hugging Face's own training loop.
    */
-  static final Set<String> HARMLESS =
+  private static final Set<String> HARMLESS =
       Set.of(
           "_attn_implementation",
           "_attn_implementation_autoset",
@@ -80,6 +81,23 @@ final class CommonKeys {
           "use_bfloat16",
           "use_cache");
 
+  /** Shares of dropout. Nothing here drops out: RLHF's ratios compare a model with itself. */
+  private static final Set<String> DROPOUTS =
+      Set.of(
+          "activation_dropout",
+          "attention_dropout",
+          "attention_probs_dropout_prob",
+          "attn_pdrop",
+          "classifier_dropout",
+          "dropout",
+          "embd_pdrop",
+          "embed_dropout",
+          "hidden_dropout",
+          "hidden_dropout_prob",
+          "layerdrop",
+          "resid_dropout",
+          "resid_pdrop");
+
   /** Keys that would change the computation unless they are false, empty or null. */
   private static final List<String> UNSET =
       List.of(
@@ -96,9 +114,19 @@ final class CommonKeys {
     UNSET.forEach(reader::requireUnset);
   }
 
+  /** The shares of dropout that a configuration asks for and that are not applied in training. */
+  static List<String> dropouts(JsonNode config) {
+    return DROPOUTS.stream()
+        .sorted()
+        .filter(key -> config.path(key).asDouble() > 0)
+        .map(key -> key + " " + config.get(key))
+        .toList();
+  }
+
   /** The common harmless keys and some of a family's own. */
   static Set<String> harmlessAnd(String... own) {
     Set<String> all = new HashSet<>(HARMLESS);
+    all.addAll(DROPOUTS);
     all.addAll(List.of(own));
     return Set.copyOf(all);
   }

@@ -67,9 +67,7 @@ public final class Decoder implements AutoCloseable {
     }
     this.cosines = empty;
     this.sines = empty;
-    this.kernels =
-        Kernels.load(
-            torch, "/org/rlhf4j/core/model/decoder.torch", attributes(spec));
+    this.kernels = Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes(spec));
   }
 
   private static float[] toFloats(double[] values) {
@@ -148,8 +146,7 @@ public final class Decoder implements AutoCloseable {
   static Map<String, Object> attributes(DecoderSpec spec) {
     AttentionSpec attention = spec.attention();
     AttentionSpec.Projections projections = attention.projections();
-    Positions.Rotary rotary =
-        spec.positions() instanceof Positions.Rotary found ? found : null;
+    Positions.Rotary rotary = spec.positions() instanceof Positions.Rotary found ? found : null;
     int rotated = rotary == null ? 0 : rotary.dimensions();
     Map<String, Object> attributes = new HashMap<>();
     attributes.put("norm_epsilon", spec.norm().epsilon());
@@ -356,7 +353,8 @@ public final class Decoder implements AutoCloseable {
       counts.addAll(layout.block());
     }
     counts.addAll(layout.finish());
-    addApart(scope, layout.beforeBlocks(), counts, List.of(found).subList(embedded, found.length), into);
+    addApart(
+        scope, layout.beforeBlocks(), counts, List.of(found).subList(embedded, found.length), into);
     addEmbedded(pass, found, into);
   }
 
@@ -375,8 +373,7 @@ public final class Decoder implements AutoCloseable {
             kernels.record(
                 block, new ElementType[] {type}, "block", pass.inputs.block(input, layer));
         Step step = new Step(out[0], List.of(input), ofLayer(layer), layout.block());
-        ofOutput =
-            scope.keep(backwardOne(block, step, layout.blockAt(layer), ofOutput, into)[0]);
+        ofOutput = scope.keep(backwardOne(block, step, layout.blockAt(layer), ofOutput, into)[0]);
       }
     }
     Step step = new Step(pass.entered, embedded(pass), enterWeights, layout.enter());
@@ -499,15 +496,7 @@ public final class Decoder implements AutoCloseable {
         return everywhere(h, layer);
       }
       return new Object[] {
-        h,
-        cos,
-        sin,
-        true,
-        selected,
-        lastRuns.shape(),
-        lastRuns.blocks(),
-        lastMasks,
-        ofLayer(layer)
+        h, cos, sin, true, selected, lastRuns.shape(), lastRuns.blocks(), lastMasks, ofLayer(layer)
       };
     }
 
@@ -537,8 +526,8 @@ public final class Decoder implements AutoCloseable {
         spec.positions() instanceof Positions.Learned
             ? kernels.call(scope, type, "rows", weights.get(1), rows)
             : empty;
-    return kernels.callList(
-        scope, new ElementType[] {type}, "enter", tokens, places, enterWeights)[0];
+    return kernels
+        .callList(scope, new ElementType[] {type}, "enter", tokens, places, enterWeights)[0];
   }
 
   /** What leaves the trunk, of the last block's hidden states. */

@@ -45,15 +45,15 @@ public record DecoderSpec(
       throw new IllegalArgumentException(
           "num_hidden_layers must be at most " + MOST_LAYERS + ", got " + layers);
     }
-    if (!attention.reach().localLayers().isEmpty() && attention.reach().localLayers().size() != layers) {
+    if (!attention.reach().localLayers().isEmpty()
+        && attention.reach().localLayers().size() != layers) {
       throw new IllegalArgumentException(
           "there are kinds of attention for "
               + attention.reach().localLayers().size()
               + " layers, but the model has "
               + layers);
     }
-    if (positions instanceof Positions.Rotary rotary
-        && rotary.dimensions() > attention.headDim()) {
+    if (positions instanceof Positions.Rotary rotary && rotary.dimensions() > attention.headDim()) {
       throw new IllegalArgumentException(
           rotary.dimensions()
               + " dimensions of a head are rotated, but it has "

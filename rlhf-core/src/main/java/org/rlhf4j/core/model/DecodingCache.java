@@ -102,8 +102,8 @@ public final class DecodingCache implements AutoCloseable {
   }
 
   /**
-   * What is added to the scores of the prompts' keys, {@code [prompts * keyValueHeads, 1, longest]}:
-   * minus infinity behind a prompt's end and beyond the window, and the slopes of ALiBi.
+   * What is added to the scores of the prompts' keys, {@code [prompts * keyValueHeads, 1,
+   * longest]}: minus infinity behind a prompt's end and beyond the window, and the slopes of ALiBi.
    */
   private Tensor promptMask(TensorScope into, int window) {
     int longest = promptKeys.get(0).extent(POSITIONS_OF_KEYS);

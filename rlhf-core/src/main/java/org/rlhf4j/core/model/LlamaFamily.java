@@ -86,12 +86,12 @@ public final class LlamaFamily implements ModelFamily {
                   AttentionSpec.Reach.FULL),
               new MlpSpec(
                   reader.requireInt("intermediate_size"),
-                  MlpSpec.Activation.SILU,
+                  reader.activation("hidden_act", "silu"),
                   MlpSpec.Gate.APART,
                   reader.flagOr("mlp_bias", false)),
-              new NormSpec(NormSpec.Kind.RMS, reader.numberOr("rms_norm_eps", 1e-6), true),
+              new NormSpec(NormSpec.Kind.RMS, reader.epsilonOr("rms_norm_eps", 1e-6), true),
               Residual.NORM_BEFORE,
-              new Positions.Rotary(RopeReader.read(reader), headDim, false),
+              RopeReader.whole(reader, headDim),
               new EmbeddingSpec(hiddenSize, 1, false),
               LmHeadSpec.plain(reader.flagOr("tie_word_embeddings", false)),
               false);
@@ -108,12 +108,7 @@ public final class LlamaFamily implements ModelFamily {
   }
 
   private static void requireSupported(ConfigReader reader) {
-    if (!Set.of("silu", "swish").contains(reader.textOr("hidden_act", "silu"))) {
-      throw reader.unsupported("hidden_act", "silu");
-    }
-    reader.requireOnly("attention_dropout", 0);
     reader.requireOnly("pretraining_tp", 1);
-    reader.requireOnly("partial_rotary_factor", 1);
     CommonKeys.requireSupported(reader);
     UNSET.forEach(reader::requireUnset);
   }

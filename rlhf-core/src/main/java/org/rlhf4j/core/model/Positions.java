@@ -27,9 +27,7 @@ public sealed interface Positions {
    */
   record Learned(int offset) implements Positions {}
 
-  /**
-   * Scores fall with the distance, for each head at its own slope (Press et al., 2022).
-   */
+  /** Scores fall with the distance, for each head at its own slope (Press et al., 2022). */
   record Alibi() implements Positions {
     /**
      * The slopes: for a power of two of heads a geometric sequence from {@code 2^(-8 / heads)};

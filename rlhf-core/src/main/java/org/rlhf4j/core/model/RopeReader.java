@@ -9,20 +9,52 @@ import java.util.Set;
 final class RopeReader {
   private RopeReader() {}
 
-  /** The angles; every head is rotated whole. */
-  static Rope read(ConfigReader top) {
+  /** For families that rotate every head whole. */
+  static Positions.Rotary whole(ConfigReader top, int headDim) {
+    top.requireOnly("partial_rotary_factor", 1);
+    ConfigReader nested = nested(top);
+    nested.requireOnly("partial_rotary_factor", 1);
+    requireEven(headDim);
+    return new Positions.Rotary(rope(top, nested, "rope_theta"), headDim, false);
+  }
+
+  /**
+   * For families that may rotate a part of each head.
+   *
+   * @param factorKey of the older style, at the top
+   * @param factor where nothing is said
+   * @param thetaKey of the older style, at the top
+   */
+  static Positions.Rotary partial(
+      ConfigReader top, int headDim, String factorKey, double factor, String thetaKey) {
+    ConfigReader nested = nested(top);
+    double part = nested.numberOr("partial_rotary_factor", top.numberOr(factorKey, factor));
+    if (!(part > 0 && part <= 1)) {
+      throw new IllegalArgumentException(factorKey + " must be in (0, 1], got " + part);
+    }
+    return new Positions.Rotary(rope(top, nested, thetaKey), (int) (headDim * part), false);
+  }
+
+  private static void requireEven(int headDim) {
+    if (headDim % 2 != 0) {
+      throw new IllegalArgumentException("head_dim must be even, got " + headDim);
+    }
+  }
+
+  private static ConfigReader nested(ConfigReader top) {
     if (top.has("rope_parameters") && top.has("rope_scaling")) {
       throw new IllegalArgumentException("rope_parameters and rope_scaling are both set");
     }
-    ConfigReader nested =
-        top.child(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
-    nested.requireOnly("partial_rotary_factor", 1);
+    return top.child(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  }
+
+  private static Rope rope(ConfigReader top, ConfigReader nested, String thetaKey) {
     if (nested.has("rope_theta")
-        && top.has("rope_theta")
-        && nested.requireNumber("rope_theta") != top.requireNumber("rope_theta")) {
-      throw top.unsupported("rope_theta", "the value in rope_parameters");
+        && top.has(thetaKey)
+        && nested.requireNumber("rope_theta") != top.requireNumber(thetaKey)) {
+      throw top.unsupported(thetaKey, "the value in rope_parameters");
     }
-    double theta = nested.numberOr("rope_theta", top.numberOr("rope_theta", 10000));
+    double theta = nested.numberOr("rope_theta", top.numberOr(thetaKey, 10000));
     Rope rope = new Rope(theta, scaling(nested));
     nested.refuseOthers(Set.of());
     return rope;

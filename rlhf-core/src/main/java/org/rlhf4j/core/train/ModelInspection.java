@@ -21,10 +21,10 @@ import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorInfo;
 import org.rlhf4j.core.model.AttentionSpec;
 import org.rlhf4j.core.model.DecoderSpec;
-import org.rlhf4j.core.model.Positions;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ParameterSpec;
+import org.rlhf4j.core.model.Positions;
 import org.rlhf4j.core.model.Rope;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
@@ -95,8 +95,7 @@ public final class ModelInspection {
     facts.put("layers", Format.count(spec.layers()));
     facts.put(
         "width",
-        "%s, MLP %s"
-            .formatted(Format.count(spec.hiddenSize()), Format.count(spec.mlp().width())));
+        "%s, MLP %s".formatted(Format.count(spec.hiddenSize()), Format.count(spec.mlp().width())));
     facts.put(
         "heads",
         "%d of width %d, sharing %d key/value heads"
