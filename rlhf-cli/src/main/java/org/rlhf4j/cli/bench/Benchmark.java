@@ -183,7 +183,7 @@ public final class Benchmark {
 
   /** Floating-point operations of causal attention over rows, forward. */
   private double attention(int length, int rows) {
-    return 2.0 * rows * spec.layers() * spec.heads() * spec.headDim() * length * length;
+    return 2.0 * rows * spec.layers() * spec.attention().width() * length * length;
   }
 
   private Map<String, Object> time(Compute compute, Work work) {

@@ -21,8 +21,7 @@ public final class CausalLm implements AutoCloseable {
     this.torch = torch;
     this.weights = weights;
     this.decoder = new Decoder(torch, spec, weights);
-    int headAt = spec.tiedHead() ? 0 : weights.parameters().size() - 1;
-    this.head = new LmHead(torch, weights, headAt);
+    this.head = new LmHead(torch, spec.head(), weights);
   }
 
   /** The parameters. */

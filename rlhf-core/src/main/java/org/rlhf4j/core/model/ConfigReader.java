@@ -2,7 +2,9 @@ package org.rlhf4j.core.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.rlhf4j.core.RlhfException;
@@ -13,6 +15,8 @@ import org.rlhf4j.core.RlhfException;
  * absent, as in Hugging Face.
  */
 final class ConfigReader {
+  private static final int MOST_REPEATS = 10_000;
+
   private final JsonNode object;
   private final Path file;
   private final String prefix;
@@ -87,6 +91,67 @@ final class ConfigReader {
       throw wrong(key, "a string");
     }
     return object.get(key).textValue();
+  }
+
+  /** Whether a key is there with the value null, where that means something else than absence. */
+  boolean isNull(String key) {
+    read.add(key);
+    return object.path(key).isNull();
+  }
+
+  /** The epsilon of a norm. */
+  double epsilonOr(String key, double fallback) {
+    double epsilon = numberOr(key, fallback);
+    if (!(epsilon >= 0) || Double.isInfinite(epsilon)) {
+      throw new IllegalArgumentException(key + " must be 0 or more, got " + epsilon);
+    }
+    return epsilon;
+  }
+
+  /** Strings of a list; empty for an absent one. */
+  List<String> texts(String key) {
+    List<String> texts = new ArrayList<>();
+    if (has(key)) {
+      if (!object.get(key).isArray()) {
+        throw wrong(key, "a list of strings");
+      }
+      for (JsonNode node : object.get(key)) {
+        if (!node.isTextual()) {
+          throw wrong(key, "a list of strings");
+        }
+        texts.add(node.textValue());
+      }
+    }
+    return texts;
+  }
+
+  /** Strings of a list such as {@code [[["global", "local"], 12]]}: each list so often. */
+  List<String> repeatedTexts(String key) {
+    List<String> texts = new ArrayList<>();
+    if (!has(key)) {
+      return texts;
+    }
+    for (JsonNode pair : object.get(key)) {
+      int times = pair.path(1).asInt(-1);
+      if (!pair.path(0).isArray() || times < 0 || times > MOST_REPEATS) {
+        throw wrong(key, "a list of pairs, each of a list of strings and a number");
+      }
+      for (int i = 0; i < times; i++) {
+        pair.get(0).forEach(text -> texts.add(text.asText()));
+      }
+    }
+    return texts;
+  }
+
+  /** The function of an MLP, by any of Hugging Face's names for it. */
+  MlpSpec.Activation activation(String key, String fallback) {
+    return switch (textOr(key, fallback)) {
+      case "silu", "swish" -> MlpSpec.Activation.SILU;
+      case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> MlpSpec.Activation.GELU_TANH;
+      case "gelu", "gelu_python" -> MlpSpec.Activation.GELU;
+      case "relu" -> MlpSpec.Activation.RELU;
+      default -> throw unsupported(key, "silu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, relu");
+    };
   }
 
   /** The keys of the object under {@code key}; an absent one has none. */

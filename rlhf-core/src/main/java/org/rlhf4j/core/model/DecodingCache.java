@@ -22,14 +22,17 @@ public final class DecodingCache implements AutoCloseable {
   private final Decoder decoder;
   private final Kernels kernels;
   private final ElementType type;
-  private final Weights weights;
+  private final double[] slopes;
   private TensorScope scope;
   private final Torch torch;
   private List<Tensor> promptKeys;
   private List<Tensor> promptValues;
   private List<Tensor> ownKeys;
   private List<Tensor> ownValues;
-  private Tensor promptMask;
+
+  /** For layers that see all of a prompt, and for local ones. */
+  private List<Tensor> promptMasks;
+
   private int[] promptLengths;
   private int samples;
   private int own;
@@ -46,16 +49,19 @@ public final class DecodingCache implements AutoCloseable {
       Torch torch,
       Decoder decoder,
       Kernels kernels,
-      Weights weights,
+      ElementType type,
       Decoder.Prefill prefill,
       int[] lengths,
       int samples) {
     this.torch = torch;
     this.decoder = decoder;
     this.kernels = kernels;
-    this.weights = weights;
-    this.type = weights.type();
+    this.type = type;
     this.scope = torch.scope();
+    this.slopes =
+        decoder.spec().positions() instanceof Positions.Alibi
+            ? Positions.Alibi.slopes(decoder.spec().attention().heads())
+            : new double[0];
     this.promptLengths = lengths.clone();
     this.samples = samples;
     int longest = Arrays.stream(lengths).max().orElseThrow();
@@ -72,7 +78,7 @@ public final class DecodingCache implements AutoCloseable {
       this.promptKeys = gather("gather_keys", prefill.keys(), picked, longest);
       this.promptValues = gather("gather_values", prefill.values(), picked, longest);
     }
-    this.promptMask = promptMask();
+    this.promptMasks = promptMasks();
     this.capacity = FIRST_CAPACITY;
     this.ownKeys = empty("empty_keys");
     this.ownValues = empty("empty_values");
@@ -88,19 +94,57 @@ public final class DecodingCache implements AutoCloseable {
     return gathered;
   }
 
-  private Tensor promptMask() {
+  private List<Tensor> promptMasks() {
+    AttentionSpec.Reach reach = decoder.spec().attention().reach();
+    Tensor full = promptMask(scope, 0);
+    return List.of(
+        full, reach.localLayers().contains(true) ? promptMask(scope, reach.window()) : full);
+  }
+
+  /**
+   * What is added to the scores of the prompts' keys, {@code [prompts * keyValueHeads, 1,
+   * longest]}: minus infinity behind a prompt's end and beyond the window, and the slopes of ALiBi.
+   */
+  private Tensor promptMask(TensorScope into, int window) {
     int longest = promptKeys.get(0).extent(POSITIONS_OF_KEYS);
-    int heads = decoder.spec().keyValueHeads();
+    int heads = decoder.spec().attention().keyValueHeads();
     float[] mask = new float[promptLengths.length * heads * longest];
     for (int p = 0; p < promptLengths.length; p++) {
+      int place = promptLengths[p] + own;
+      int firstSeen = window == 0 ? 0 : Math.max(0, place + 1 - window);
       for (int head = 0; head < heads; head++) {
         int row = (p * heads + head) * longest;
-        Arrays.fill(mask, row + promptLengths[p], row + longest, Float.NEGATIVE_INFINITY);
+        for (int key = 0; key < longest; key++) {
+          boolean seen = key >= firstSeen && key < promptLengths[p];
+          mask[row + key] = seen ? slope(head) * (key - place) : Float.NEGATIVE_INFINITY;
+        }
       }
     }
-    return torch
-        .ops()
-        .convert(scope, scope.of(mask, (long) promptLengths.length * heads, 1, longest), type);
+    Tensor fp32 = into.of(mask, (long) promptLengths.length * heads, 1, longest);
+    return torch.ops().convert(into, fp32, type);
+  }
+
+  private float slope(int head) {
+    return slopes.length == 0 ? 0 : (float) slopes[head];
+  }
+
+  /** What ALiBi adds to the scores of the own keys, {@code [1, heads, 1, own + 1]}; else empty. */
+  private Tensor ownSlopes(TensorScope step) {
+    if (slopes.length == 0) {
+      return decoder.empty();
+    }
+    float[] added = new float[slopes.length * (own + 1)];
+    for (int head = 0; head < slopes.length; head++) {
+      for (int key = 0; key <= own; key++) {
+        added[head * (own + 1) + key] = slope(head) * (key - own);
+      }
+    }
+    return torch.ops().convert(step, step.of(added, 1, slopes.length, 1, own + 1), type);
+  }
+
+  /** Masks that change with every token: the windows move on, and so do the distances of ALiBi. */
+  private boolean masksMove() {
+    return slopes.length > 0 || decoder.spec().attention().reach().localLayers().contains(true);
   }
 
   private List<Tensor> empty(String function) {
@@ -139,28 +183,35 @@ public final class DecodingCache implements AutoCloseable {
       places[slot] = Math.min(lastPlace, promptLengths[slot / samples] + own);
     }
     decoder.requirePositions(Arrays.stream(places).max().orElseThrow() + 1);
-    Tensor hidden =
+    Tensor rows = step.of(decoder.tableRows(places), places.length);
+    AttentionSpec.Reach reach = decoder.spec().attention().reach();
+    List<Tensor> masks = promptMasks;
+    if (masksMove()) {
+      Tensor full = promptMask(step, 0);
+      masks = List.of(full, reach.window() == 0 ? full : promptMask(step, reach.window()));
+    }
+    int[] local = new int[decoder.spec().layers()];
+    Arrays.setAll(local, layer -> reach.isLocal(layer) ? 1 : 0);
+    Tensor last =
         kernels.call(
             step,
             type,
             "decode",
-            weights.get(0),
-            tokens,
-            decoder.cosines(),
-            decoder.sines(),
-            step.of(places, places.length),
+            decoder.enter(step, tokens, rows),
+            decoder.angles(step, decoder.cosines(), rows),
+            decoder.angles(step, decoder.sines(), rows),
             promptKeys,
             promptValues,
             ownKeys,
             ownValues,
             (long) own,
             (long) samples,
-            promptMask,
-            decoder.blocks(),
-            (long) decoder.tensorsPerBlock(),
-            decoder.norm());
+            masks,
+            ownSlopes(step),
+            local,
+            decoder.blockWeights());
     own++;
-    return hidden;
+    return decoder.finish(step, last);
   }
 
   private void grow() {
@@ -194,7 +245,7 @@ public final class DecodingCache implements AutoCloseable {
     samples = kept.length / prompts.length;
     scope.close();
     scope = next;
-    promptMask = promptMask();
+    promptMasks = promptMasks();
   }
 
   private List<Tensor> regrouped(

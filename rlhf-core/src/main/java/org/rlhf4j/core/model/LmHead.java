@@ -21,26 +21,41 @@ public final class LmHead implements AutoCloseable {
   private final Kernels kernels;
   private final Weights weights;
   private final int index;
+  private final Tensor bias;
+  private final int biasIndex;
   private final long chunk;
+  private final TensorScope scope;
 
   /**
-   * A head on one of the weights.
-   *
-   * @param index the place of {@code [vocabulary, hidden]}: the embedding's where the head is tied
+   * A head on the weights of a model: the embedding where it is tied, else the last matrix, and the
+   * last vector where it has a bias.
    */
-  public LmHead(Torch torch, Weights weights, int index) {
-    this(torch, weights, index, Math.max(1, LARGEST_CHUNK / weights.get(index).extent(0)));
+  public LmHead(Torch torch, LmHeadSpec spec, Weights weights) {
+    this(torch, spec, weights, LARGEST_CHUNK / weights.get(0).extent(0));
   }
 
-  LmHead(Torch torch, Weights weights, int index, long chunk) {
+  LmHead(Torch torch, LmHeadSpec spec, Weights weights, long chunk) {
     this.weights = weights;
-    this.index = index;
-    this.chunk = chunk;
+    this.chunk = Math.max(1, chunk);
+    this.scope = torch.scope();
+    int last = weights.parameters().size() - 1;
+    this.biasIndex = last;
+    this.bias =
+        spec.bias()
+            ? weights.get(last)
+            : torch.ops().convert(scope, scope.zeros(0), weights.type());
+    this.index = spec.tied() ? 0 : spec.bias() ? last - 1 : last;
     this.kernels =
         Kernels.load(
             torch,
             "/org/rlhf4j/core/model/lm_head.torch",
-            Map.of("bf16", weights.type() == ElementType.BF16));
+            Map.of(
+                "bf16",
+                weights.type() == ElementType.BF16,
+                "has_bias",
+                spec.bias(),
+                "softcap",
+                spec.softcap()));
   }
 
   /**
@@ -54,7 +69,7 @@ public final class LmHead implements AutoCloseable {
 
   /** Fp32 logits, {@code [rows, vocabulary]}, of a few hidden states {@code [rows, hidden]}. */
   public Tensor logits(TensorScope scope, Tensor hidden) {
-    return kernels.call(scope, ElementType.FP32, "logits", hidden, weights.get(index));
+    return kernels.call(scope, ElementType.FP32, "logits", hidden, weights.get(index), bias);
   }
 
   /**
@@ -72,6 +87,7 @@ public final class LmHead implements AutoCloseable {
             "log_probs",
             hidden,
             weights.get(index),
+            bias,
             scope.of(targets, targets.length),
             chunk,
             statistics);
@@ -97,9 +113,11 @@ public final class LmHead implements AutoCloseable {
             "log_probs_with_gradient",
             rows.hidden(),
             weights.get(index),
+            bias,
             scope.of(rows.targets(), rows.targets().length),
             scope.of(ofLogProbs, ofLogProbs.length),
             into.dense(index),
+            bias.size() == 0 ? scope.zeros(0) : into.dense(biasIndex),
             chunk,
             statistics);
     Found numbers =
@@ -119,5 +137,6 @@ public final class LmHead implements AutoCloseable {
   @Override
   public void close() {
     kernels.close();
+    scope.close();
   }
 }

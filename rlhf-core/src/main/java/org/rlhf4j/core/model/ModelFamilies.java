@@ -15,7 +15,20 @@ import org.rlhf4j.core.checkpoint.TensorInfo;
 
 /** Finds out which family a configuration belongs to, which head it has and what it describes. */
 public final class ModelFamilies {
-  private static final List<ModelFamily> KNOWN = List.of(new LlamaFamily());
+  private static final List<ModelFamily> KNOWN =
+      List.of(
+          new LlamaFamily(),
+          new MistralFamily(),
+          new Qwen2Family(),
+          new Qwen3Family(),
+          new Gemma2Family(),
+          new Phi3Family(),
+          new Gpt2Family(),
+          new GptNeoFamily(),
+          new GptJFamily(),
+          new GptNeoXFamily(),
+          new BloomFamily(),
+          new OptFamily());
 
   private ModelFamilies() {}
 
@@ -162,7 +175,7 @@ public final class ModelFamilies {
     }
     unexpected.removeIf(model.family()::isDerived);
     String headName = model.family().headName(ModelHead.CAUSAL_LM);
-    if (model.spec().tiedHead() && unexpected.remove(headName)) {
+    if (model.spec().head().tied() && unexpected.remove(headName)) {
       requireEqual(folder, headName, model.family().embeddingName());
     }
     if (!unexpected.isEmpty()) {

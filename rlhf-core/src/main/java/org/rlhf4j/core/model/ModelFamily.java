@@ -2,6 +2,7 @@ package org.rlhf4j.core.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 
 /** Maps one kind of Hugging Face model to the decoder: its configuration and its tensor names. */
@@ -26,15 +27,37 @@ public interface ModelFamily {
   /** The trunk's parameters in the order the decoder takes them, without any head. */
   List<ParameterSpec> parameters(DecoderSpec spec);
 
-  /** The head's own parameters: none for a language-model head that is tied to the embedding. */
-  List<ParameterSpec> headParameters(DecoderSpec spec, ModelHead head);
-
   /** The token embedding's name, also the head's where it is tied. */
   String embeddingName();
 
   /** The name of the head's weight; a tied language-model head may be stored under it too. */
-  String headName(ModelHead head);
+  default String headName(ModelHead head) {
+    return switch (head) {
+      case CAUSAL_LM -> "lm_head.weight";
+      case SEQUENCE_CLASSIFICATION -> "score.weight";
+    };
+  }
 
   /** Whether a checkpoint may hold this tensor although no parameter has its name. */
-  boolean isDerived(String tensorName);
+  default boolean isDerived(String tensorName) {
+    return false;
+  }
+
+  /** The head's own parameters: no weight for a language-model head tied to the embedding. */
+  default List<ParameterSpec> headParameters(DecoderSpec spec, ModelHead head) {
+    List<ParameterSpec> parameters = new ArrayList<>();
+    int width = spec.embedding().width();
+    if (head == ModelHead.SEQUENCE_CLASSIFICATION) {
+      parameters.add(ParameterSpec.weight(headName(head), 1, width));
+      return parameters;
+    }
+    if (!spec.head().tied()) {
+      parameters.add(ParameterSpec.weight(headName(head), spec.vocabularySize(), width));
+    }
+    if (spec.head().bias()) {
+      String name = headName(head).replace(".weight", ".bias");
+      parameters.add(ParameterSpec.undecayed(name, spec.vocabularySize()));
+    }
+    return parameters;
+  }
 }

@@ -51,7 +51,7 @@ final class TorchScriptArchive {
       put(zip, "kernels/data.pkl", attributes(name, sorted));
       put(zip, "kernels/code/__torch__.py", code.toString().getBytes(StandardCharsets.UTF_8));
       put(zip, "kernels/constants.pkl", new byte[] {(byte) 0x80, 2, ')', '.'});
-      put(zip, "kernels/version", "3\n".getBytes(StandardCharsets.UTF_8));
+      put(zip, "kernels/version", "10\n".getBytes(StandardCharsets.UTF_8));
     }
     return bytes.toByteArray();
   }

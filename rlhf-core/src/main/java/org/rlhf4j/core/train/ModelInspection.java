@@ -19,10 +19,12 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorInfo;
+import org.rlhf4j.core.model.AttentionSpec;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ParameterSpec;
+import org.rlhf4j.core.model.Positions;
 import org.rlhf4j.core.model.Rope;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
@@ -84,6 +86,7 @@ public final class ModelInspection {
 
   private Map<String, String> architecture() {
     DecoderSpec spec = model.spec();
+    AttentionSpec attention = spec.attention();
     boolean reward = model.head() == ModelHead.SEQUENCE_CLASSIFICATION;
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("architecture", model.family().architecture(model.head()));
@@ -92,26 +95,39 @@ public final class ModelInspection {
     facts.put("layers", Format.count(spec.layers()));
     facts.put(
         "width",
-        "%s, MLP %s"
-            .formatted(Format.count(spec.hiddenSize()), Format.count(spec.intermediateSize())));
+        "%s, MLP %s".formatted(Format.count(spec.hiddenSize()), Format.count(spec.mlp().width())));
     facts.put(
         "heads",
         "%d of width %d, sharing %d key/value heads"
-            .formatted(spec.heads(), spec.headDim(), spec.keyValueHeads()));
+            .formatted(attention.heads(), attention.headDim(), attention.keyValueHeads()));
     facts.put("vocabulary", Format.count(spec.vocabularySize()));
     facts.put("context", Format.count(spec.maxPositions()) + " tokens");
-    facts.put("positions", rope(spec.rope()));
-    if (spec.attentionBias() || spec.mlpBias()) {
+    facts.put("positions", positions(spec.positions()));
+    if (attention.reach().localLayers().contains(true)) {
+      long local = attention.reach().localLayers().stream().filter(each -> each).count();
+      facts.put(
+          "window",
+          "%d tokens in %d of %d layers"
+              .formatted(attention.reach().window(), local, spec.layers()));
+    }
+    if (attention.projections().outputBias() || spec.mlp().bias()) {
       List<String> biased = new ArrayList<>();
-      if (spec.attentionBias()) {
+      if (attention.projections().outputBias()) {
         biased.add("attention");
       }
-      if (spec.mlpBias()) {
+      if (spec.mlp().bias()) {
         biased.add("MLP");
       }
       facts.put("biases", String.join(", ", biased));
     }
     return facts;
+  }
+
+  private static String positions(Positions positions) {
+    if (positions instanceof Positions.Rotary rotary) {
+      return rope(rotary.rope());
+    }
+    return positions instanceof Positions.Alibi ? "ALiBi" : "learned";
   }
 
   private static String rope(Rope rope) {
@@ -128,19 +144,24 @@ public final class ModelInspection {
 
   private Map<String, String> parameters() {
     DecoderSpec spec = model.spec();
-    // The decoder's order: the embedding, the blocks, the final norm.
     List<ParameterSpec> trunk = model.family().parameters(spec);
     List<ParameterSpec> head = model.family().headParameters(spec, model.head());
+    Map<Boolean, Long> byPlace =
+        trunk.stream()
+            .collect(
+                Collectors.partitioningBy(
+                    parameter -> parameter.name().matches(".*\\.\\d+\\..*"),
+                    Collectors.summingLong(ParameterSpec::elements)));
     long embedding = trunk.get(0).elements();
-    long norm = trunk.get(trunk.size() - 1).elements();
-    long blocks = count(trunk) - embedding - norm;
+    long blocks = byPlace.get(true);
+    long others = byPlace.get(false) - embedding;
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("embedding", Format.count(embedding));
     facts.put(
         "blocks",
         "%s, %d of %s"
             .formatted(Format.count(blocks), spec.layers(), Format.count(blocks / spec.layers())));
-    facts.put("norm", Format.count(norm));
+    facts.put("other", Format.count(others));
     facts.put("head", head.isEmpty() ? "0, tied to the embedding" : Format.count(count(head)));
     long total = count(trunk) + count(head);
     facts.put("total", Format.count(total) + " (" + Format.shortCount(total) + ")");

@@ -64,8 +64,49 @@ class ModelFamiliesTest {
   }
 
   private static DecoderSpec plain(boolean attentionBias, boolean mlpBias) {
+    return llama(97, 32, 48, 3, 4, 2, 8, 64, 1e-5, rope(10000), attentionBias, mlpBias, false);
+  }
+
+  private static DecoderSpec llama(
+      int vocabulary,
+      int hidden,
+      int inner,
+      int layers,
+      int heads,
+      int keyValueHeads,
+      int headDim,
+      int maxPositions,
+      double epsilon,
+      Rope rope,
+      boolean attentionBias,
+      boolean mlpBias,
+      boolean tied) {
     return new DecoderSpec(
-        "llama", 97, 32, 48, 3, 4, 2, 8, 64, 1e-5, rope(10000), attentionBias, mlpBias, false);
+        "llama",
+        vocabulary,
+        hidden,
+        layers,
+        maxPositions,
+        new AttentionSpec(
+            heads,
+            keyValueHeads,
+            headDim,
+            1 / Math.sqrt(headDim),
+            new AttentionSpec.Projections(
+                AttentionSpec.Layout.APART, attentionBias, attentionBias, false),
+            0,
+            AttentionSpec.Reach.FULL),
+        new MlpSpec(inner, MlpSpec.Activation.SILU, MlpSpec.Gate.APART, mlpBias),
+        new NormSpec(NormSpec.Kind.RMS, epsilon, true),
+        Residual.NORM_BEFORE,
+        whole(rope, headDim),
+        new EmbeddingSpec(hidden, 1, false),
+        new LmHeadSpec(tied, false, 0),
+        false);
+  }
+
+  private static Positions whole(Rope rope, int headDim) {
+    return new Positions.Rotary(rope, headDim, false);
   }
 
   private static Rope rope(double theta) {
@@ -87,8 +128,7 @@ class ModelFamiliesTest {
     assertEquals(plain(true, true), golden("llama-bias").spec());
     assertEquals(3 * (9 + 7) + 3, golden("llama-bias").parameters().size());
     assertEquals(
-        new DecoderSpec(
-            "llama",
+        llama(
             97,
             32,
             48,
@@ -103,11 +143,11 @@ class ModelFamiliesTest {
             false,
             false),
         golden("llama3-rope").spec());
-    assertEquals(new Rope(10000, new Rope.Linear(2)), golden("llama-linear-rope").spec().rope());
-    DecoderSpec legacy = golden("llama-tied-legacy").spec();
     assertEquals(
-        new DecoderSpec("llama", 97, 32, 48, 3, 4, 4, 8, 64, 1e-5, rope(500), false, false, true),
-        legacy);
+        whole(new Rope(10000, new Rope.Linear(2)), 8),
+        golden("llama-linear-rope").spec().positions());
+    DecoderSpec legacy = golden("llama-tied-legacy").spec();
+    assertEquals(llama(97, 32, 48, 3, 4, 4, 8, 64, 1e-5, rope(500), false, false, true), legacy);
     assertEquals(List.of(), llama.headParameters(legacy, ModelHead.CAUSAL_LM));
     ModelFamilies.Model reward = golden("llama-reward");
     assertEquals(ModelHead.SEQUENCE_CLASSIFICATION, reward.head());
@@ -122,8 +162,8 @@ class ModelFamiliesTest {
     Path path = Shared.path("golden/algorithms/lmflow_rm/model");
     ModelFamilies.Model model = ModelFamilies.of(ModelFolder.open(path));
     assertEquals(ModelHead.SEQUENCE_CLASSIFICATION, model.head());
-    assertEquals(rope(10000), model.spec().rope());
-    assertEquals(1e-6, model.spec().normEpsilon());
+    assertEquals(whole(rope(10000), model.spec().attention().headDim()), model.spec().positions());
+    assertEquals(1e-6, model.spec().norm().epsilon());
   }
 
   @ParameterizedTest
@@ -149,7 +189,8 @@ class ModelFamiliesTest {
     oldStyle.putObject("rope_scaling").put("type", "linear").put("factor", 2.0);
     Path file = Path.of("config.json");
     assertEquals(llama.read(newStyle, file), llama.read(oldStyle, file));
-    assertEquals(new Rope(500, new Rope.Linear(2)), llama.read(oldStyle, file).rope());
+    assertEquals(
+        whole(new Rope(500, new Rope.Linear(2)), 2), llama.read(oldStyle, file).positions());
   }
 
   @Test
@@ -157,14 +198,13 @@ class ModelFamiliesTest {
     small.remove(List.of("num_key_value_heads", "rms_norm_eps", "rope_theta"));
     small.remove("max_position_embeddings");
     assertEquals(
-        new DecoderSpec("llama", 5, 4, 6, 1, 2, 2, 2, 2048, 1e-6, rope(10000), false, false, false),
+        llama(5, 4, 6, 1, 2, 2, 2, 2048, 1e-6, rope(10000), false, false, false),
         llama.read(small, Path.of("config.json")));
   }
 
   @Test
   void parametersComeInTheDecodersOrder() {
-    DecoderSpec spec =
-        new DecoderSpec("llama", 5, 4, 6, 1, 2, 1, 3 * 2, 16, 1e-5, rope(1e4), true, true, false);
+    DecoderSpec spec = llama(5, 4, 6, 1, 2, 1, 3 * 2, 16, 1e-5, rope(1e4), true, true, false);
     String layer = "model.layers.0.";
     List<ParameterSpec> expected =
         List.of(
@@ -173,17 +213,17 @@ class ModelFamiliesTest {
             ParameterSpec.weight(layer + "self_attn.q_proj.weight", 12, 4),
             ParameterSpec.weight(layer + "self_attn.k_proj.weight", 6, 4),
             ParameterSpec.weight(layer + "self_attn.v_proj.weight", 6, 4),
-            ParameterSpec.weight(layer + "self_attn.o_proj.weight", 4, 12),
-            ParameterSpec.undecayed(layer + "post_attention_layernorm.weight", 4),
-            ParameterSpec.weight(layer + "mlp.gate_proj.weight", 6, 4),
-            ParameterSpec.weight(layer + "mlp.up_proj.weight", 6, 4),
-            ParameterSpec.weight(layer + "mlp.down_proj.weight", 4, 6),
             ParameterSpec.undecayed(layer + "self_attn.q_proj.bias", 12),
             ParameterSpec.undecayed(layer + "self_attn.k_proj.bias", 6),
             ParameterSpec.undecayed(layer + "self_attn.v_proj.bias", 6),
+            ParameterSpec.weight(layer + "self_attn.o_proj.weight", 4, 12),
             ParameterSpec.undecayed(layer + "self_attn.o_proj.bias", 4),
+            ParameterSpec.undecayed(layer + "post_attention_layernorm.weight", 4),
+            ParameterSpec.weight(layer + "mlp.gate_proj.weight", 6, 4),
+            ParameterSpec.weight(layer + "mlp.up_proj.weight", 6, 4),
             ParameterSpec.undecayed(layer + "mlp.gate_proj.bias", 6),
             ParameterSpec.undecayed(layer + "mlp.up_proj.bias", 6),
+            ParameterSpec.weight(layer + "mlp.down_proj.weight", 4, 6),
             ParameterSpec.undecayed(layer + "mlp.down_proj.bias", 4),
             ParameterSpec.undecayed("model.norm.weight", 4));
     assertEquals(expected, llama.parameters(spec));
@@ -213,8 +253,7 @@ class ModelFamiliesTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "hidden_act | \"gelu\" | hidden_act = \"gelu\" is not supported, supported: silu",
-        "attention_dropout | 0.1 | attention_dropout = 0.1 is not supported",
+        "hidden_act | \"mish\" | hidden_act = \"mish\" is not supported, supported: silu",
         "pretraining_tp | 2 | pretraining_tp = 2 is not supported",
         "partial_rotary_factor | 0.5 | partial_rotary_factor = 0.5 is not supported",
         "quantization_config | {\"bits\": 4} | quantization_config = {\"bits\":4} is not supported",

@@ -130,8 +130,8 @@ class SavingsTest {
   void chunksOfTheVocabularyMatrixAreTheWholeMatrix() {
     TokenBatch batch = TokenBatch.ofTargets(List.of(TokenRow.allTargets(row(new Random(6), 20))));
     try (TensorScope scope = torch.scope();
-        LmHead small = new LmHead(torch, model.weights(), 0, 3);
-        LmHead large = new LmHead(torch, model.weights(), 0, 1000)) {
+        LmHead small = new LmHead(torch, model.decoder().spec().head(), model.weights(), 3);
+        LmHead large = new LmHead(torch, model.decoder().spec().head(), model.weights(), 1000)) {
       Tensor hidden = model.decoder().forward(scope, batch, Recording.NONE).hidden();
       float[] d = new float[batch.targets().length];
       for (int i = 0; i < d.length; i++) {
