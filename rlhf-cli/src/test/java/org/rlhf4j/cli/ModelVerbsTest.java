@@ -727,7 +727,10 @@ class ModelVerbsTest {
     int[] tooLong = new int[TinyModel.POSITIONS + 1];
     Path beyond = data("{\"input_ids\": " + Arrays.toString(tooLong) + "}");
     assertRefused(
-        ExitCode.INPUT, verb("score", lm(), beyond), beyond + ":1: 129 tokens", "max_length is 128");
+        ExitCode.INPUT,
+        verb("score", lm(), beyond),
+        beyond + ":1: 129 tokens",
+        "max_length is 128");
     assertRefused(
         ExitCode.CONFIG,
         verb("score", lm(), data, "--max_length", "129"),

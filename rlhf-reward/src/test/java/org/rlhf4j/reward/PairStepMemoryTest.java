@@ -20,6 +20,7 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.StopSignal;
 
 /** Steps on pairs must not grow the process, with one pass and with recomputed blocks. */
 class PairStepMemoryTest {
@@ -49,7 +50,7 @@ class PairStepMemoryTest {
           number -> {
             PairStep step = number % 2 == 0 ? plain : checkpointing;
             step.run(List.of(pairs(number), pairs(number + 1)));
-            step.evaluate(pairs(number + 2), 4);
+            step.evaluate(pairs(number + 2), 4, new StopSignal());
           });
     }
   }

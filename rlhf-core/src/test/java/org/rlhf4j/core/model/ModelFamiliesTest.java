@@ -296,7 +296,7 @@ class ModelFamiliesTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "model_type | \"bloom\" | model_type \"bloom\" is not supported, supported: llama",
+        "model_type | \"mamba\" | model_type \"mamba\" is not supported, supported: llama",
         "model_type | null | model_type null is not supported",
         "architectures | [\"LlamaModel\"] | architectures [\"LlamaModel\"] is not supported, supported: one of LlamaForCausalLM, LlamaForSequenceClassification",
         "architectures | [] | architectures [] is not supported",
