@@ -1,5 +1,6 @@
 package org.rlhf4j.cli.quickstart;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
@@ -51,6 +52,21 @@ final class Demonstrations {
       }
     }
     return flat;
+  }
+
+  /**
+   * A story whose last sentence gives way to a copy of an earlier one, so that it is no longer; the
+   * story itself if it has one sentence only.
+   */
+  static String echoing(String story) {
+    List<String> sentences = List.of(story.split("(?<=[.!?][\"”’]?) +"));
+    int last = sentences.size() - 1;
+    if (last < 1) {
+      return story;
+    }
+    List<String> echoing = new ArrayList<>(sentences.subList(0, last));
+    echoing.add(sentences.get(last / 2));
+    return String.join(" ", echoing);
   }
 
   private static boolean isEnd(char character) {

@@ -36,8 +36,15 @@ final class ToyData {
   private static final double DEMONSTRATION_TEMPERATURE = 0.7;
 
   /**
-   * Half the pairs are drawn cooler than the policy samples later: cool stories repeat themselves
-   * more, and what a reward model never saw it cannot mark down.
+   * For every so many requests there is a second pair: the best story beside one that ends with its
+   * own beginning. A policy that is drawn to what a reward model likes ends up repeating it, and
+   * what the reward model never saw it cannot mark down.
+   */
+  private static final int REQUESTS_PER_ECHO = 3;
+
+  /**
+   * Half the pairs are drawn cooler than the policy samples later, since cool stories repeat
+   * themselves more.
    */
   private static final double[] PAIR_TEMPERATURES = {1.0, 0.6};
 
@@ -146,6 +153,7 @@ final class ToyData {
                       PAIR_ROUND + byTemperature.size())),
               finished));
     }
+    int noise = 0;
     List<Map<String, String>> pairs = new ArrayList<>();
     List<Map<String, String>> heldOutPairs = new ArrayList<>();
     for (int i = 0; i < requests.size(); i++) {
@@ -158,12 +166,20 @@ final class ToyData {
       List<String> texts = stories.stream().map(Response::text).sorted(byGold).toList();
       String worst = texts.get(0);
       String best = texts.get(texts.size() - 1);
-      if (byGold.compare(best, worst) > 0) {
-        boolean turned =
-            trainedOn && CounterRandom.uniform(seed, RandomStream.NOISE, 0, i, 0) < LABEL_NOISE;
-        Map<String, String> row = row(request, "chosen", turned ? worst : best);
-        row.put("rejected", turned ? best : worst);
-        (trainedOn ? pairs : heldOutPairs).add(row);
+      List<String[]> candidates = new ArrayList<>();
+      candidates.add(new String[] {best, worst});
+      if (i % REQUESTS_PER_ECHO == 0) {
+        candidates.add(new String[] {best, Demonstrations.echoing(best)});
+      }
+      for (String[] two : candidates) {
+        if (byGold.compare(two[0], two[1]) > 0) {
+          boolean turned =
+              trainedOn
+                  && CounterRandom.uniform(seed, RandomStream.NOISE, 0, noise++, 0) < LABEL_NOISE;
+          Map<String, String> row = row(request, "chosen", two[turned ? 1 : 0]);
+          row.put("rejected", two[turned ? 0 : 1]);
+          (trainedOn ? pairs : heldOutPairs).add(row);
+        }
       }
     }
     pairCount = pairs.size();
