@@ -31,13 +31,6 @@ import org.rlhf4j.core.torch.Torch;
 record GoldenCase(Path folder, SafetensorsFile tensors, JsonNode facts) {
   private static final JsonMapper JSON = new JsonMapper();
 
-  private static boolean hasSafetensors(Path folder) throws IOException {
-    try (Stream<Path> files = Files.list(folder)) {
-      return files.anyMatch(
-          file -> file.toString().endsWith(".safetensors") && !file.endsWith("golden.safetensors"));
-    }
-  }
-
   /** All folders whose family is supported. */
   static Stream<GoldenCase> all(ModelHead head) throws IOException {
     List<GoldenCase> found = new ArrayList<>();
@@ -45,8 +38,7 @@ record GoldenCase(Path folder, SafetensorsFile tensors, JsonNode facts) {
       Path config = folder.resolve("config.json");
       if (Files.exists(config)) {
         JsonNode json = JSON.readTree(config.toFile());
-        boolean supported =
-            ModelFamilies.supports(json.path("model_type").asText()) && hasSafetensors(folder);
+        boolean supported = ModelFamilies.supports(json.path("model_type").asText());
         boolean reward =
             json.path("architectures").path(0).asText().endsWith("SequenceClassification");
         if (supported && reward == (head == ModelHead.SEQUENCE_CLASSIFICATION)) {
