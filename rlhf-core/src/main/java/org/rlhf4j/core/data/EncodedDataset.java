@@ -64,16 +64,6 @@ public record EncodedDataset<T>(
         new Kind<>(EncodedDataset::update, row -> show(row, encoder.tokenizer())));
   }
 
-  /** Reads whole documents for a reward model, targets or not; else as {@link #loadRows}. */
-  public static EncodedDataset<TokenRow> loadDocuments(
-      List<Path> paths, RowEncoder encoder, int maxBadRows) {
-    return load(
-        paths,
-        encoder,
-        new Way<>(maxBadRows, () -> {}, encoder::encodeDocument),
-        new Kind<>(EncodedDataset::update, row -> show(row, encoder.tokenizer())));
-  }
-
   /** Reads pairs of answers; as {@link #loadRows}. */
   public static EncodedDataset<TokenPair> loadPairs(
       List<Path> paths, RowEncoder encoder, int maxBadRows) {

@@ -85,14 +85,6 @@ public final class RowEncoder {
     return encode(example, true);
   }
 
-  /**
-   * Encodes a row as a whole document that a reward model reads: as {@link #encodeRow}, but a row
-   * without any target will do, for example a prompt alone.
-   */
-  public Encoded<TokenRow> encodeDocument(Example example) {
-    return encode(example, false);
-  }
-
   private Encoded<TokenRow> encode(Example example, boolean needsTarget) {
     if (example instanceof Example.Responses) {
       return new Encoded.Bad<>("a row with responses is no text; score reads it, and select");

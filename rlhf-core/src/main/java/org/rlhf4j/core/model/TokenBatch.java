@@ -128,11 +128,6 @@ public final class TokenBatch {
     return rowOfSelected.toArray();
   }
 
-  /** The number of rows that were given. */
-  public int rows() {
-    return rows;
-  }
-
   /** The number of tokens that are computed. */
   public int tokens() {
     return ids.size();

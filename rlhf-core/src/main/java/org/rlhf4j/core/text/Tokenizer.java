@@ -43,19 +43,6 @@ public final class Tokenizer implements AutoCloseable {
   private static final String CONFIG_FILE = "tokenizer_config.json";
   private static final String SPECIALS_FILE = "special_tokens_map.json";
 
-  /** Files that make up a tokenizer; a saved model carries them over byte for byte. */
-  private static final List<String> FILES =
-      List.of(
-          TOKENIZER_FILE,
-          CONFIG_FILE,
-          SPECIALS_FILE,
-          "added_tokens.json",
-          "chat_template.jinja",
-          "chat_template.json",
-          "tokenizer.model",
-          "vocab.json",
-          "merges.txt");
-
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final HuggingFaceTokenizer engine;
@@ -80,11 +67,6 @@ public final class Tokenizer implements AutoCloseable {
   /** Whether a folder holds a tokenizer that {@link #load} can read. */
   public static boolean existsIn(Path folder) {
     return Files.isRegularFile(folder.resolve(TOKENIZER_FILE));
-  }
-
-  /** The tokenizer's files in a folder, which a model saved from it carries over unchanged. */
-  public static List<Path> filesIn(Path folder) {
-    return FILES.stream().map(folder::resolve).filter(Files::isRegularFile).toList();
   }
 
   /**

@@ -1,6 +1,5 @@
 package org.rlhf4j.core.torch;
 
-import ai.djl.ndarray.NDArray;
 import ai.djl.pytorch.engine.PtNDArray;
 import java.util.Arrays;
 
@@ -66,18 +65,6 @@ public final class Tensor implements AutoCloseable {
           "expected one element, found shape " + Arrays.toString(shape()));
     }
     return values[0];
-  }
-
-  /**
-   * The same tensor as a DJL array, for own code written with DJL's operators.
-   *
-   * @throws IllegalStateException for a bf16 tensor, which DJL cannot handle
-   */
-  public NDArray toNDArray() {
-    if (type == ElementType.BF16) {
-      throw new IllegalStateException("DJL has no bf16; convert to fp32 first");
-    }
-    return array;
   }
 
   private void require(ElementType wanted) {

@@ -1,5 +1,9 @@
 package org.rlhf4j.core.train;
 
+import ai.djl.ndarray.NDArray;
+import java.util.Arrays;
+import org.rlhf4j.core.torch.Autograd;
+
 /** A loss of the log-probabilities of a micro-batch's targets, with its derivative. */
 public interface TokenLoss {
   /**
@@ -49,6 +53,36 @@ public interface TokenLoss {
       public boolean hasConstantDerivative() {
         return true;
       }
+    };
+  }
+
+  /** A loss as a formula of DJL's arrays, for {@link #ofNDArrays}. */
+  @FunctionalInterface
+  interface Formula {
+    /**
+     * The loss, written with DJL's operators.
+     *
+     * @param logProbs of the micro-batch's targets in nats, {@code [targets]}, fp32
+     * @param rowOfTarget the row in the micro-batch that each target belongs to, {@code [targets]},
+     *     int64
+     * @param stepTargets targets of the whole step, over all its micro-batches
+     * @return the micro-batch's share of the step's loss: one element that depends on the
+     *     log-probabilities
+     */
+    NDArray of(NDArray logProbs, NDArray rowOfTarget, long stepTargets);
+  }
+
+  /**
+   * A loss whose derivative PyTorch finds. The formula's arrays lie in main memory whatever device
+   * the model is on, and die when the formula has returned.
+   */
+  static TokenLoss ofNDArrays(Formula formula) {
+    return (logProbs, rowOfTarget, stepTargets) -> {
+      long[] rows = Arrays.stream(rowOfTarget).asLongStream().toArray();
+      Autograd.Differentiated found =
+          Autograd.differentiate(
+              logProbs, given -> formula.of(given, given.getManager().create(rows), stepTargets));
+      return new Result(found.value(), found.derivative());
     };
   }
 }

@@ -215,9 +215,11 @@ class RowEncoderTest {
             new Example.Prompt(ORIGIN, "p"),
             new Example.Tokens(ORIGIN, TokenRow.allTargets(new int[] {5})),
             new Example.Conversation(ORIGIN, List.of(system("S"), user("U"))))) {
-      TokenRow row =
-          (TokenRow) assertInstanceOf(Encoded.Kept.class, encoder.encodeDocument(example)).value();
-      assertEquals(0, row.targetCount());
+      Encoded<ScoreRow> found = encoder.encodeForScoring(example, false);
+      ScoreRow.Single single =
+          assertInstanceOf(
+              ScoreRow.Single.class, assertInstanceOf(Encoded.Kept.class, found).value());
+      assertEquals(0, single.row().targetCount());
     }
   }
 

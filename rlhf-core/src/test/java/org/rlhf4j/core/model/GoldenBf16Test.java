@@ -34,6 +34,17 @@ import org.rlhf4j.core.torch.Torch;
 class GoldenBf16Test {
   private static final double ALLOWED = 2;
 
+  /**
+   * Some gradients are zero by theory and rounding in truth: a bias of the keys, and for pairs one
+   * of the last norm.
+   */
+  private static final double ZERO = 1e-6;
+
+  private static final double ROUNDED_ZERO = 5e-3;
+
+  /** No norm is asked to be nearer, relatively, than neighbours in bf16 are; the worst, than two. */
+  private static final double UNIT = 1 / 256.0;
+
   private static JsonNode recorded;
   private static Torch torch;
 
@@ -65,6 +76,11 @@ class GoldenBf16Test {
   }
 
   private static void hold(JsonNode recorded, float[] truth, float[] found, String what) {
+    holdTo(recorded.path("rms").asDouble(), recorded.path("max").asDouble(), truth, found, what);
+  }
+
+  private static void holdTo(
+      double recordedRms, double recordedLargest, float[] truth, float[] found, String what) {
     assertEquals(truth.length, found.length, what);
     double squares = 0;
     double largest = 0;
@@ -75,10 +91,10 @@ class GoldenBf16Test {
       largest = error <= largest ? largest : error;
     }
     double rms = Math.sqrt(squares / truth.length);
-    double allowedRms = ALLOWED * recorded.path("rms").asDouble();
-    assertTrue(rms <= allowedRms, what + ": rms " + rms + " > " + allowedRms);
-    double allowedLargest = ALLOWED * recorded.path("max").asDouble();
-    assertTrue(largest <= allowedLargest, what + ": max " + largest + " > " + allowedLargest);
+    assertTrue(rms <= ALLOWED * recordedRms, what + ": rms " + rms + " against " + recordedRms);
+    assertTrue(
+        largest <= ALLOWED * recordedLargest,
+        what + ": max " + largest + " against " + recordedLargest);
   }
 
   private static float[] join(List<float[]> parts) {
@@ -100,7 +116,7 @@ class GoldenBf16Test {
     double readmesRms =
         Math.max(
             inReadme.path("bf16_eager_rms").asDouble(), inReadme.path("bf16_sdpa_rms").asDouble());
-    assertEquals(readmesRms, allowed.path("rms").asDouble(), 1e-3 * readmesRms);
+    assertEquals(readmesRms, allowed.path("rms").asDouble(), 0.05 * readmesRms);
     try (CausalLm model = golden.causalLm(torch, ElementType.BF16)) {
       List<float[]> found = GoldenCase.logits(model, golden.rows());
       hold(allowed, join(golden.perRow("logits", 0)), join(found), "logits");
@@ -161,12 +177,21 @@ class GoldenBf16Test {
       JsonNode allowed, GoldenCase golden, Weights weights, Gradients gradients) {
     try (TensorScope scope = torch.scope()) {
       float[] norms = torch.ops().norms(scope, gradients.all());
-      float[] ones = new float[norms.length];
-      Arrays.fill(ones, 1);
+      List<float[]> ratios = new ArrayList<>();
       for (int i = 0; i < norms.length; i++) {
-        norms[i] /= (float) golden.gradientNorm(weights.parameters().get(i));
+        ParameterSpec parameter = weights.parameters().get(i);
+        double truth = golden.gradientNorm(parameter);
+        if (truth > ZERO) {
+          ratios.add(new float[] {(float) (norms[i] / truth)});
+        } else {
+          assertEquals(truth, norms[i], ROUNDED_ZERO, parameter.name());
+        }
       }
-      hold(allowed.path("grad_norms"), ones, norms, "gradient norms");
+      float[] ones = new float[ratios.size()];
+      Arrays.fill(ones, 1);
+      double rms = Math.max(UNIT, allowed.path("grad_norms").path("rms").asDouble());
+      double largest = Math.max(2 * UNIT, allowed.path("grad_norms").path("max").asDouble());
+      holdTo(rms, largest, ones, join(ratios), "gradient norms");
     }
   }
 
@@ -179,7 +204,7 @@ class GoldenBf16Test {
     int flipped = 0;
     int flippedByHuggingFace = 0;
     List<String> flips = new ArrayList<>();
-    for (GoldenCase golden : languageModels().filter(c -> recorded.has(c.name())).toList()) {
+    for (GoldenCase golden : languageModels().filter(GoldenCase::isReadable).toList()) {
       JsonNode allowed = huggingFace(golden);
       flippedByHuggingFace += allowed.path("greedy_rows_that_differ").asInt();
       try (CausalLm model = golden.causalLm(torch, ElementType.BF16);
