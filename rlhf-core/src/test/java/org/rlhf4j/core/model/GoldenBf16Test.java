@@ -42,7 +42,9 @@ class GoldenBf16Test {
 
   private static final double ROUNDED_ZERO = 5e-3;
 
-  /** No norm is asked to be nearer, relatively, than neighbours in bf16 are; the worst, than two. */
+  /**
+   * No norm is asked to be nearer, relatively, than neighbours in bf16 are; the worst, than two.
+   */
   private static final double UNIT = 1 / 256.0;
 
   private static JsonNode recorded;

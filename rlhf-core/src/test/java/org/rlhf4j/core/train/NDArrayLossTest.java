@@ -75,7 +75,6 @@ class NDArrayLossTest {
     assertEquals("a loss is one element, found shape [2]", error.getMessage());
     wrong.add(
         TokenLoss.ofNDArrays((logProbs, rows, stepTargets) -> logProbs.getManager().create(1f)));
-    assertThrows(
-        EngineException.class, () -> wrong.get(1).of(new float[] {-1}, new int[] {0}, 2));
+    assertThrows(EngineException.class, () -> wrong.get(1).of(new float[] {-1}, new int[] {0}, 2));
   }
 }

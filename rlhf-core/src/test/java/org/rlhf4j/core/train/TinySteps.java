@@ -41,9 +41,7 @@ final class TinySteps {
     try (Torch torch = Torch.open(device);
         CausalLm model =
             ModelLoader.causalLm(
-                torch,
-                ModelFolder.open(folder),
-                new ModelLoader.Options(ElementType.FP32, true));
+                torch, ModelFolder.open(folder), new ModelLoader.Options(ElementType.FP32, true));
         Optimization optimization =
             new Optimization(
                 torch,
