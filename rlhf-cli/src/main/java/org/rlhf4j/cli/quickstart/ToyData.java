@@ -27,17 +27,17 @@ final class ToyData {
   static final String SFT_EVAL = "sft-eval.jsonl";
 
   /** Longest story in tokens. */
-  static final int LONGEST = 100;
+  static final int LONGEST = 80;
 
   /** What the pretrained model adds to an opening, before the last unfinished sentence is cut. */
-  private static final int LONGEST_CONTINUATION = 48;
+  private static final int LONGEST_CONTINUATION = 36;
 
   /** At 1 the small model's spelling suffers. */
   private static final double DEMONSTRATION_TEMPERATURE = 0.7;
 
   /**
-   * For every so many requests there is a second pair: the best story beside one that ends with its
-   * own beginning. A policy that is drawn to what a reward model likes ends up repeating it, and
+   * For every so many requests there is a second pair: the best story beside itself with a sentence
+   * said twice. A policy that is drawn to what a reward model likes ends up repeating it, and
    * what the reward model never saw it cannot mark down.
    */
   private static final int REQUESTS_PER_ECHO = 3;

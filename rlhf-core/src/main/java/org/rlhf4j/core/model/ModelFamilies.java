@@ -82,6 +82,14 @@ public final class ModelFamilies {
     return new Model(family, head, family.read(config, file));
   }
 
+  /**
+   * The shares of dropout that a configuration asks for, such as {@code attn_pdrop 0.1}; no trainer
+   * here drops anything out.
+   */
+  public static List<String> dropouts(JsonNode config) {
+    return CommonKeys.dropouts(config);
+  }
+
   /** Whether a {@code model_type} is one of ours. */
   public static boolean supports(String modelType) {
     return KNOWN.stream().anyMatch(family -> family.modelType().equals(modelType));

@@ -36,7 +36,7 @@ public record Banner(
 
   private static final String SAMPLE_CAPTION =
       "learned from what stands in ⟦ ⟧, the rest is context";
-  private static final int LABEL_COLUMNS = 12;
+  private static final int LABEL_COLUMNS = 13;
   private static final int SAMPLE_LINES = 5;
   private static final int DATA_SETS_SHOWN = 3;
   private static final int NOTES_SHOWN = 4;

@@ -9,6 +9,7 @@ import org.rlhf4j.core.data.DataReport;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.Packing;
 import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.Banner;
@@ -34,6 +35,10 @@ public final class RunBanner {
     this.model =
         "%s (%s, %d layers, width %d)"
             .formatted(run.modelName(), spec.family(), spec.layers(), spec.hiddenSize());
+    List<String> dropouts = ModelFamilies.dropouts(run.start().config());
+    if (!dropouts.isEmpty()) {
+      notes.put("dropout", "none is applied, config.json has " + String.join(", ", dropouts));
+    }
   }
 
   /** Begins with the model. */

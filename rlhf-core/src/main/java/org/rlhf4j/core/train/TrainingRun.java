@@ -202,7 +202,7 @@ public final class TrainingRun implements AutoCloseable {
         + compute.dtypeName()
         + ", "
         + torch().threads()
-        + " threads, PyTorch "
+        + (torch().threads() == 1 ? " thread, PyTorch " : " threads, PyTorch ")
         + torch().pytorchVersion();
   }
 
