@@ -169,12 +169,10 @@ public final class Benchmark {
 
   /** Weights of the blocks that take part in a matrix product for each token. */
   private double blockWeights() {
-    double all =
-        model.family().parameters(spec).stream()
-            .filter(ParameterSpec::weightDecay)
-            .mapToLong(ParameterSpec::elements)
-            .sum();
-    return all - headWeights();
+    return model.family().parameters(spec).stream()
+        .filter(parameter -> parameter.weightDecay() && parameter.name().matches(".*\\.\\d+\\..*"))
+        .mapToLong(ParameterSpec::elements)
+        .sum();
   }
 
   private double headWeights() {
