@@ -13,7 +13,7 @@ import java.util.regex.Pattern;
  * on a learned reward served what was really wanted; no trainer ever sees it.
  *
  * <pre>
- * gold     = brevity · (asked + 2 · cheerful + fresh + ended)           between -2 and 5
+ * gold     = brevity · (asked + 3 · cheerful + fresh + ended)           between -3 and 6
  * asked    = 1/2 [the name] + 1/4 [the thing] + 1/4 [adjective and thing side by side]
  * cheerful = (different cheerful words - different sad words) / 3,      within [-1, 1]
  * fresh    = 1 - 5 · share of the word trigrams that occurred before,   at least 0
@@ -28,7 +28,7 @@ final class GoldJudge {
   private static final int ENOUGH_CHEERFUL_WORDS = 3;
   private static final int ENOUGH_WORDS = 20;
   private static final double COST_OF_REPEATING = 5;
-  private static final double CHEER = 2;
+  private static final double CHEER = 3;
 
   /**
    * Forms of one word count once. Play, love and friends are not among them: every other story of

@@ -32,6 +32,6 @@ record Recipe(
 
   /** About two minutes on two cores. */
   static Recipe standard() {
-    return new Recipe(880, 480, 4, new Raft(5, 48), 80, 4, new Rates(2e-3, 2e-3, 3e-4, 2, 2));
+    return new Recipe(880, 528, 4, new Raft(5, 48), 80, 4, new Rates(2e-3, 2e-3, 3e-4, 2, 2));
   }
 }

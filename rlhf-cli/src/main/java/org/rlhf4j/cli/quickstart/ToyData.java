@@ -37,8 +37,8 @@ final class ToyData {
 
   /**
    * For every so many requests there is a second pair: the best story beside itself with a sentence
-   * said twice. A policy that is drawn to what a reward model likes ends up repeating it, and
-   * what the reward model never saw it cannot mark down.
+   * said twice. A policy that is drawn to what a reward model likes ends up repeating it, and what
+   * the reward model never saw it cannot mark down.
    */
   private static final int REQUESTS_PER_ECHO = 3;
 

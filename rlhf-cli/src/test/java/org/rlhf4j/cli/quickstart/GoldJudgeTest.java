@@ -20,7 +20,7 @@ class GoldJudgeTest {
         "Mia was happy. She had a red ball. She had fun with her friends in the park and they"
             + " laughed.";
     assertEquals(new GoldJudge.Verdict(1, 1, 1, 1, 1), judge(story));
-    assertEquals(4, GoldJudge.gold(RED_BALL, story), 1e-12);
+    assertEquals(6, GoldJudge.gold(RED_BALL, story), 1e-12);
   }
 
   @Test

@@ -83,4 +83,13 @@ class ToyWorldTest {
     Files.createDirectory(folder.resolve("quickstart-2"));
     assertEquals(folder.resolve("quickstart-3"), QuickStart.freeFolder(folder));
   }
+
+  @Test
+  void anEchoingStoryIsNoLongerAndSaysASentenceTwice() {
+    assertEquals(
+        "Mia had a ball. She ran. She fell! She ran.",
+        Demonstrations.echoing("Mia had a ball. She ran. She fell! She was happy."));
+    assertEquals("She ran. She ran.", Demonstrations.echoing("She ran. He sat."));
+    assertEquals("She ran.", Demonstrations.echoing("She ran."));
+  }
 }
