@@ -16,9 +16,11 @@ import org.rlhf4j.core.text.SentencePieceModel.PieceType;
  * Writes a SentencePiece model as the content of a {@code tokenizer.json} that splits a normalized
  * text into the same pieces. Normalizing is left to {@link SentencePieceNormalizer}.
  *
- * <p>One case cannot be written down: SentencePiece merges the leftmost of several pairs whose
- * pieces have one score, the engine orders them for good. They are ordered as by transformers'
- * converter, longer parts first; models as SentencePiece trains them have no equal scores.
+ * <p>Two ties are broken in another way. Of several pairs whose joint pieces have one score,
+ * SentencePiece merges the leftmost, the engine those first whose parts are longer, as with
+ * transformers' converter; models as SentencePiece trains them have no equal scores. Of unigram
+ * splits with one sum, such as the same pieces in another order, SentencePiece takes the one that
+ * its sums in single precision favour, the engine the one that it finds first.
  */
 final class SentencePieceConverter {
   private static final String SPACE = Character.toString(SentencePieceNormalizer.SPACE);
@@ -34,7 +36,12 @@ final class SentencePieceConverter {
     for (int id = 0; id < pieces.size(); id++) {
       switch (pieces.get(id).type()) {
         case CONTROL, UNKNOWN -> addToken(added, id, pieces.get(id).text(), true);
-        case USER_DEFINED -> addToken(added, id, pieces.get(id).text(), false);
+        case USER_DEFINED -> {
+          // The unigram algorithm weighs them like other pieces.
+          if (model.algorithm() == Algorithm.BPE) {
+            addToken(added, id, pieces.get(id).text(), false);
+          }
+        }
         case NORMAL, BYTE, UNUSED -> {}
       }
     }
@@ -69,12 +76,7 @@ final class SentencePieceConverter {
     steps.addObject().put("type", "ByteFallback");
     steps.addObject().put("type", "Fuse");
     if (model.normalization().dummyPrefix() || model.normalization().removesExtraSpaces()) {
-      steps
-          .addObject()
-          .put("type", "Strip")
-          .put("content", " ")
-          .put("start", 1)
-          .put("stop", 0);
+      steps.addObject().put("type", "Strip").put("content", " ").put("start", 1).put("stop", 0);
     }
   }
 
@@ -128,7 +130,8 @@ final class SentencePieceConverter {
     target.put("byte_fallback", model.byteFallback());
     ArrayNode vocabulary = target.putArray("vocab");
     for (Piece piece : model.pieces()) {
-      // The cost of an unknown character follows from the lowest score of a normal piece alone.
+      // Normal pieces have logarithms of probabilities, so that 0 lets a piece that users defined
+      // win. No text leads to the other kinds; a low score would make unknown characters dearer.
       double score = piece.type() == PieceType.NORMAL ? piece.score() : 0;
       vocabulary.addArray().add(piece.text()).add(score);
     }
