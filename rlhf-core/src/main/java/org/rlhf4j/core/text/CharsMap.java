@@ -71,7 +71,7 @@ final class CharsMap {
       for (int k = 0; k < length; k++) {
         int value = utf8Byte(codePoint, length, k);
         node ^= value;
-        if (node >= units.length || label(units[node]) != value) {
+        if (label(units[node]) != value) {
           return best;
         }
         int unit = units[node];
@@ -98,21 +98,19 @@ final class CharsMap {
     while (count > 0) {
       int position = open[--count];
       int children = position ^ offset(units[position]);
-      if (hasLeaf(units[position])) {
-        if (children >= units.length) {
-          throw RlhfException.input(origin + ": corrupt: its trie points outside itself");
-        }
+      if ((children | 0xFF) >= units.length) {
+        throw RlhfException.input(origin + ": corrupt: its trie points outside itself");
+      }
+      if (position != ROOT && hasLeaf(units[position])) {
         int value = leafValue(units[children]);
         replacements.computeIfAbsent(value, start -> text(texts, start, origin));
       }
       for (int label = 1; label < 256; label++) {
         int child = children ^ label;
-        if (child < units.length && label(units[child]) == label) {
-          // Equal ends of entries share their nodes.
-          if (!seen.get(child)) {
-            seen.set(child);
-            open[count++] = child;
-          }
+        // Equal ends of entries share their nodes.
+        if (label(units[child]) == label && !seen.get(child)) {
+          seen.set(child);
+          open[count++] = child;
         }
       }
     }

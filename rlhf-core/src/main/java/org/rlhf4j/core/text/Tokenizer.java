@@ -90,7 +90,7 @@ public final class Tokenizer implements AutoCloseable {
       return new Tokenizer(engine, description);
     } catch (IOException | RuntimeException e) {
       throw RlhfException.input(
-          description.origin() + ": not a usable tokenizer: " + e.getMessage(), e);
+          description.origin() + ": not a usable tokenizer: " + oneLine(e), e);
     }
   }
 
@@ -132,12 +132,12 @@ public final class Tokenizer implements AutoCloseable {
 
   /** The text of the ids without special tokens. */
   public String decode(int[] ids) {
-    return names.reveal(engine.decode(toLongs(ids), true));
+    return decode(ids, true);
   }
 
   /** The text of the ids, special tokens by their names. */
   public String decodeAll(int[] ids) {
-    return names.reveal(engine.decode(toLongs(ids), false));
+    return decode(ids, false);
   }
 
   /** A decoder for ids that come one by one. */
@@ -193,7 +193,12 @@ public final class Tokenizer implements AutoCloseable {
 
   private EncodedText encode(List<Segment> segments, boolean addSpecialTokens) {
     PlacedText prepared = prepare(segments);
-    Encoding encoding = engine.encode(prepared.toString(), addSpecialTokens, false);
+    Encoding encoding;
+    try {
+      encoding = engine.encode(prepared.toString(), addSpecialTokens, false);
+    } catch (RuntimeException e) {
+      throw RlhfException.input(origin + ": cannot encode a text: " + oneLine(e), e);
+    }
     long[] longIds = encoding.getIds();
     CharSpan[] spans = encoding.getCharTokenSpans();
     int[] ids = new int[longIds.length];
@@ -257,7 +262,16 @@ public final class Tokenizer implements AutoCloseable {
         : codePoint;
   }
 
-  private static long[] toLongs(int[] ids) {
-    return Arrays.stream(ids).asLongStream().toArray();
+  private String decode(int[] ids, boolean skipSpecialTokens) {
+    long[] longIds = Arrays.stream(ids).asLongStream().toArray();
+    try {
+      return names.reveal(engine.decode(longIds, skipSpecialTokens));
+    } catch (RuntimeException e) {
+      throw RlhfException.input(origin + ": cannot decode ids: " + oneLine(e), e);
+    }
+  }
+
+  private static String oneLine(Exception e) {
+    return String.valueOf(e.getMessage()).replaceAll("\\s*\\R\\s*", " ");
   }
 }
