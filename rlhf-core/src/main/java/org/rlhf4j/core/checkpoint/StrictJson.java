@@ -17,7 +17,7 @@ import java.util.Locale;
 import org.rlhf4j.core.RlhfException;
 
 /** Reads JSON that must be one object without duplicate keys and with nothing behind it. */
-final class StrictJson {
+public final class StrictJson {
   private static final JsonMapper MAPPER =
       JsonMapper.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -27,7 +27,7 @@ final class StrictJson {
   private StrictJson() {}
 
   /** The object in a file. */
-  static ObjectNode read(Path file) {
+  public static ObjectNode read(Path file) {
     byte[] content;
     try {
       content = Files.readAllBytes(file);
