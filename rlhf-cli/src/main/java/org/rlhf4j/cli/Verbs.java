@@ -34,6 +34,7 @@ final class Verbs {
           new ScoreVerb(),
           new SelectVerb(),
           new InspectVerb(),
+          new DeltaVerb(),
           new BenchVerb(),
           new QuickStartVerb());
 

@@ -121,7 +121,17 @@ public final class ConfigJson {
     }
   }
 
-  private static ObjectNode stamp(ObjectNode config, String architecture, StoredType type) {
+  /**
+   * The object in a file.
+   *
+   * @throws RlhfException when it is unreadable or not one JSON object without duplicate keys
+   */
+  public static ObjectNode read(Path file) {
+    return StrictJson.read(file);
+  }
+
+  /** Writes class and type into a configuration; everything else is kept. */
+  public static ObjectNode stamp(ObjectNode config, String architecture, StoredType type) {
     config.putArray(ARCHITECTURES).add(architecture);
     boolean newStyle = config.has("dtype");
     boolean oldStyle = config.has("torch_dtype");

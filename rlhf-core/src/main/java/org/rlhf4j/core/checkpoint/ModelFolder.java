@@ -15,12 +15,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.rlhf4j.core.RlhfException;
 
 /**
- * A Hugging Face model folder, opened for reading: {@code config.json} and the weights, in one
- * {@code model.safetensors} or in shards that {@code model.safetensors.index.json} lists. Where
- * both are there the single file counts, as in Hugging Face's loader. Needs no closing.
+ * A Hugging Face model folder, opened for reading: {@code config.json} and the weights. They are
+ * taken from the first that is there of {@code model.safetensors}, the shards that {@code
+ * model.safetensors.index.json} lists, {@code pytorch_model.bin} and the shards that {@code
+ * pytorch_model.bin.index.json} lists: Hugging Face's own order. Needs no closing.
  *
  * <p>Whatever is missing or wrong is an {@link RlhfException} that names the file and the tensor.
  */
@@ -29,6 +33,23 @@ public final class ModelFolder {
   static final String GENERATION_CONFIG_FILE = "generation_config.json";
   static final String SINGLE_FILE = "model.safetensors";
   static final String INDEX_FILE = "model.safetensors.index.json";
+
+  /**
+   * A form that weights are stored in.
+   *
+   * @param single the name of a file that holds them all
+   * @param index the name of the file that lists shards
+   * @param ending of shards
+   * @param open reads one file
+   */
+  private record Format(
+      String single, String index, String ending, Function<Path, WeightFile> open) {}
+
+  private static final List<Format> FORMATS =
+      List.of(
+          new Format(SINGLE_FILE, INDEX_FILE, ".safetensors", SafetensorsFile::open),
+          new Format(
+              "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin", PickledFile::open));
 
   private static final List<String> CARRIED_FILES =
       List.of(
@@ -45,10 +66,10 @@ public final class ModelFolder {
 
   private final Path path;
   private final ObjectNode config;
-  private final Map<String, SafetensorsFile> files;
+  private final Map<String, WeightFile> files;
   private final Map<String, byte[]> carried;
 
-  private ModelFolder(Path path, ObjectNode config, Map<String, SafetensorsFile> files) {
+  private ModelFolder(Path path, ObjectNode config, Map<String, WeightFile> files) {
     this.path = path;
     this.config = config;
     this.files = files;
@@ -87,27 +108,24 @@ public final class ModelFolder {
       throw RlhfException.input(folder + ": no model folder, " + CONFIG_FILE + " is missing");
     }
     ObjectNode config = StrictJson.read(configFile);
-    Path single = folder.resolve(SINGLE_FILE);
-    Path index = folder.resolve(INDEX_FILE);
-    if (Files.exists(single)) {
-      SafetensorsFile file = SafetensorsFile.open(single);
-      Map<String, SafetensorsFile> files = new LinkedHashMap<>();
-      file.tensors().forEach(tensor -> files.put(tensor.name(), file));
-      return new ModelFolder(folder, config, files);
+    for (Format format : FORMATS) {
+      Path single = folder.resolve(format.single());
+      if (Files.exists(single)) {
+        WeightFile file = format.open().apply(single);
+        Map<String, WeightFile> files = new LinkedHashMap<>();
+        file.tensors().forEach(tensor -> files.put(tensor.name(), file));
+        return new ModelFolder(folder, config, files);
+      }
+      if (Files.exists(folder.resolve(format.index()))) {
+        return new ModelFolder(folder, config, openShards(folder, format));
+      }
     }
-    if (Files.exists(index)) {
-      return new ModelFolder(folder, config, openShards(folder, index));
-    }
-    boolean pickled =
-        Files.exists(folder.resolve("pytorch_model.bin"))
-            || Files.exists(folder.resolve("pytorch_model.bin.index.json"));
     throw RlhfException.input(
         folder
-            + ": no weights, expected "
-            + SINGLE_FILE
-            + " or "
-            + INDEX_FILE
-            + (pickled ? "; pytorch_model.bin is not supported" : ""));
+            + ": no weights, expected one of "
+            + FORMATS.stream()
+                .flatMap(format -> Stream.of(format.single(), format.index()))
+                .collect(Collectors.joining(", ")));
   }
 
   /** Where the folder lies. */
@@ -156,20 +174,20 @@ public final class ModelFolder {
   }
 
   /** The weight file that holds a tensor; an error where there is none. */
-  public SafetensorsFile fileOf(String name) {
-    SafetensorsFile file = files.get(name);
+  public WeightFile fileOf(String name) {
+    WeightFile file = files.get(name);
     if (file == null) {
       throw RlhfException.input(path + ": tensor " + name + " is missing");
     }
     return file;
   }
 
-  /** As {@link SafetensorsFile#readFloats(String, long, FloatBuffer)}. */
+  /** As {@link WeightFile#readFloats(String, long, FloatBuffer)}. */
   public void readFloats(String name, long from, FloatBuffer target) {
     fileOf(name).readFloats(name, from, target);
   }
 
-  /** As {@link SafetensorsFile#readFloats(String)}. */
+  /** As {@link WeightFile#readFloats(String)}. */
   public float[] readFloats(String name) {
     return fileOf(name).readFloats(name);
   }
@@ -189,17 +207,18 @@ public final class ModelFolder {
         .orElseThrow(() -> RlhfException.input(path + ": no tensor is stored as F32, F16 or BF16"));
   }
 
-  private static Map<String, SafetensorsFile> openShards(Path folder, Path indexFile) {
+  private static Map<String, WeightFile> openShards(Path folder, Format format) {
+    Path indexFile = folder.resolve(format.index());
     JsonNode map = StrictJson.read(indexFile).path("weight_map");
     if (!map.isObject() || map.isEmpty()) {
       throw RlhfException.input(
           indexFile + ": weight_map must be an object that gives the file of each tensor");
     }
-    Map<String, SafetensorsFile> shards = openListed(folder, indexFile, map);
-    Map<String, SafetensorsFile> files = new LinkedHashMap<>();
-    for (SafetensorsFile shard : shards.values()) {
+    Map<String, WeightFile> shards = openListed(folder, format, map);
+    Map<String, WeightFile> files = new LinkedHashMap<>();
+    for (WeightFile shard : shards.values()) {
       for (TensorInfo tensor : shard.tensors()) {
-        SafetensorsFile other = files.put(tensor.name(), shard);
+        WeightFile other = files.put(tensor.name(), shard);
         if (other != null) {
           throw RlhfException.input(
               shard.path() + ": tensor " + tensor.name() + " is in " + other.path() + " too");
@@ -211,7 +230,7 @@ public final class ModelFolder {
       }
     }
     for (Map.Entry<String, JsonNode> entry : map.properties()) {
-      SafetensorsFile shard = shards.get(entry.getValue().textValue());
+      WeightFile shard = shards.get(entry.getValue().textValue());
       if (!shard.contains(entry.getKey())) {
         throw RlhfException.input(
             shard.path()
@@ -225,18 +244,21 @@ public final class ModelFolder {
     return files;
   }
 
-  private static Map<String, SafetensorsFile> openListed(
-      Path folder, Path indexFile, JsonNode map) {
+  private static Map<String, WeightFile> openListed(
+      Path folder, Format format, JsonNode map) {
+    Path indexFile = folder.resolve(format.index());
     TreeSet<String> names = new TreeSet<>();
     for (Map.Entry<String, JsonNode> entry : map.properties()) {
       String name = entry.getValue().textValue();
       // A plain name: an index must not reach files outside its folder.
-      if (name == null || !name.matches("[\\w.-]+\\.safetensors")) {
+      if (name == null || !name.matches("[\\w.-]+") || !name.endsWith(format.ending())) {
         throw RlhfException.input(
             indexFile
                 + ": weight_map."
                 + entry.getKey()
-                + " must be the name of a .safetensors file in the folder, found "
+                + " must be the name of a "
+                + format.ending()
+                + " file in the folder, found "
                 + entry.getValue());
       }
       names.add(name);
@@ -247,8 +269,8 @@ public final class ModelFolder {
       throw RlhfException.input(
           indexFile + ": missing weight files " + String.join(", ", missing) + " in " + folder);
     }
-    Map<String, SafetensorsFile> shards = new LinkedHashMap<>();
-    names.forEach(name -> shards.put(name, SafetensorsFile.open(folder.resolve(name))));
+    Map<String, WeightFile> shards = new LinkedHashMap<>();
+    names.forEach(name -> shards.put(name, format.open().apply(folder.resolve(name))));
     return shards;
   }
 }

@@ -2,16 +2,8 @@ package org.rlhf4j.core.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
-import java.nio.MappedByteBuffer;
-import java.nio.ShortBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -24,14 +16,11 @@ import java.util.Set;
 import org.rlhf4j.core.RlhfException;
 
 /**
- * A safetensors file, memory-mapped and checked against the format's specification when it is
- * opened. Tensors and files may be larger than 2 GiB. Reading is thread-safe. The mapping needs no
- * closing: it goes when this object is collected.
+ * A safetensors file, checked against the format's specification when it is opened.
  *
- * <p>Every failure of the file's content is an {@link RlhfException} that names the file, the
- * tensor, what was found and what is expected.
+ * @see <a href="https://github.com/huggingface/safetensors">The specification</a>
  */
-public final class SafetensorsFile {
+public final class SafetensorsFile extends WeightFile {
   /** The longest header the specification allows. */
   static final long LONGEST_HEADER = 100_000_000;
 
@@ -39,28 +28,21 @@ public final class SafetensorsFile {
   static final String METADATA_KEY = "__metadata__";
 
   private static final int LENGTH_BYTES = 8;
-  private static final long WINDOW_BYTES = 1L << 30;
-  // A mapped window reaches this far into the next one, so no element is cut by a window's end.
-  private static final int OVERLAP_BYTES = 8;
   private static final Set<String> TENSOR_KEYS = Set.of("dtype", "shape", "data_offsets");
 
-  private final Path path;
+  private final FileBytes bytes;
   private final long dataBegin;
-  private final Map<String, TensorInfo> tensors;
   private final Map<String, String> metadata;
-  private final Windows windows;
 
   private SafetensorsFile(
-      Path path,
+      FileBytes bytes,
       long dataBegin,
       Map<String, TensorInfo> tensors,
-      Map<String, String> metadata,
-      Windows windows) {
-    this.path = path;
+      Map<String, String> metadata) {
+    super(bytes.path(), tensors);
+    this.bytes = bytes;
     this.dataBegin = dataBegin;
-    this.tensors = tensors;
     this.metadata = metadata;
-    this.windows = windows;
   }
 
   /**
@@ -69,31 +51,14 @@ public final class SafetensorsFile {
    * @throws RlhfException when it is missing, unreadable, cut short or not a valid safetensors file
    */
   public static SafetensorsFile open(Path path) {
-    return open(path, WINDOW_BYTES);
-  }
-
-  static SafetensorsFile open(Path path, long windowBytes) {
-    if (Files.isDirectory(path)) {
-      throw RlhfException.input(path + ": a safetensors file is expected, found a folder");
-    }
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      long size = channel.size();
-      long headerLength = readHeaderLength(path, channel, size);
-      ObjectNode header = readHeader(path, channel, (int) headerLength);
-      long dataBegin = LENGTH_BYTES + headerLength;
-      Map<String, String> metadata = readMetadata(path, header);
-      Map<String, TensorInfo> tensors = readTensors(path, header);
-      requireContiguous(path, tensors.values(), size - dataBegin);
-      return new SafetensorsFile(
-          path, dataBegin, tensors, metadata, Windows.map(channel, size, windowBytes));
-    } catch (IOException e) {
-      throw StorageErrors.unreadable(path, e);
-    }
-  }
-
-  /** Where the file lies. */
-  public Path path() {
-    return path;
+    FileBytes bytes = FileBytes.open(path);
+    long headerLength = readHeaderLength(path, bytes);
+    ObjectNode header = readHeader(path, bytes, (int) headerLength);
+    long dataBegin = LENGTH_BYTES + headerLength;
+    Map<String, String> metadata = readMetadata(path, header);
+    Map<String, TensorInfo> tensors = readTensors(path, header);
+    requireContiguous(path, tensors.values(), bytes.size() - dataBegin);
+    return new SafetensorsFile(bytes, dataBegin, tensors, metadata);
   }
 
   /** The strings about the file, such as {@code format}; empty without them. */
@@ -101,157 +66,13 @@ public final class SafetensorsFile {
     return metadata;
   }
 
-  /** All tensors in the header's order. */
-  public Collection<TensorInfo> tensors() {
-    return tensors.values();
+  @Override
+  void readStored(TensorInfo info, long from, ByteBuffer target) {
+    bytes.read(dataBegin + info.begin() + from, target);
   }
 
-  /** Whether the file has a tensor of that name. */
-  public boolean contains(String name) {
-    return tensors.containsKey(name);
-  }
-
-  /**
-   * What the header says about a tensor.
-   *
-   * @throws RlhfException when there is no such tensor
-   */
-  public TensorInfo info(String name) {
-    TensorInfo info = tensors.get(name);
-    if (info == null) {
-      throw RlhfException.input(path + ": tensor " + name + " is missing");
-    }
-    return info;
-  }
-
-  /**
-   * Reads elements of a tensor as floats, exactly; fills the whole remaining part of {@code
-   * target}.
-   *
-   * @param name an F32, F16 or BF16 tensor
-   * @param from flat index of the first element
-   * @throws RlhfException when there is no such tensor or it holds no floats
-   */
-  public void readFloats(String name, long from, FloatBuffer target) {
-    TensorInfo info = info(name);
-    requireType(info, info.type().isFloat(), "F32, F16 or BF16");
-    requireRange(info, from, target.remaining());
-    int elementBytes = info.type().bytes();
-    long position = dataBegin + info.begin() + from * elementBytes;
-    while (target.hasRemaining()) {
-      ByteBuffer piece = windows.at(position);
-      int count = Math.min(target.remaining(), piece.remaining() / elementBytes);
-      piece.limit(count * elementBytes);
-      if (info.type() == StoredType.F32) {
-        target.put(piece.asFloatBuffer());
-      } else {
-        widen(info.type(), piece.asShortBuffer(), target);
-      }
-      position += (long) count * elementBytes;
-    }
-  }
-
-  /** As {@link #readFloats(String, long, FloatBuffer)}, into the first {@code count} places. */
-  public void readFloats(String name, long from, float[] target, int count) {
-    readFloats(name, from, FloatBuffer.wrap(target, 0, count));
-  }
-
-  /** A whole tensor as floats, row-major; it must have less than 2^31 elements. */
-  public float[] readFloats(String name) {
-    float[] values = new float[arrayLength(info(name))];
-    readFloats(name, 0, FloatBuffer.wrap(values));
-    return values;
-  }
-
-  /** A whole tensor of integers or booleans, row-major; it must have less than 2^31 elements. */
-  public long[] readLongs(String name) {
-    TensorInfo info = info(name);
-    requireType(
-        info,
-        !info.type().isFloat() && info.type() != StoredType.F64,
-        "I64, I32, I16, I8, U8 or BOOL");
-    long[] values = new long[arrayLength(info)];
-    int elementBytes = info.type().bytes();
-    long position = dataBegin + info.begin();
-    int done = 0;
-    while (done < values.length) {
-      ByteBuffer piece = windows.at(position);
-      int count = Math.min(values.length - done, piece.remaining() / elementBytes);
-      for (int i = 0; i < count; i++) {
-        int at = i * elementBytes;
-        values[done + i] =
-            switch (info.type()) {
-              case I64 -> piece.getLong(at);
-              case I32 -> piece.getInt(at);
-              case I16 -> piece.getShort(at);
-              case I8 -> piece.get(at);
-              default -> Byte.toUnsignedLong(piece.get(at));
-            };
-      }
-      done += count;
-      position += (long) count * elementBytes;
-    }
-    return values;
-  }
-
-  /**
-   * Reads the stored bytes of a tensor, little-endian; fills the whole remaining part of {@code
-   * target}.
-   *
-   * @param from index of the first byte within the tensor
-   */
-  public void readBytes(String name, long from, ByteBuffer target) {
-    TensorInfo info = info(name);
-    if (from < 0 || from + target.remaining() > info.byteLength()) {
-      throw new IndexOutOfBoundsException(
-          name + ": bytes " + from + " + " + target.remaining() + " of " + info.byteLength());
-    }
-    long position = dataBegin + info.begin() + from;
-    while (target.hasRemaining()) {
-      ByteBuffer piece = windows.at(position);
-      int count = Math.min(target.remaining(), piece.remaining());
-      target.put(piece.limit(count));
-      position += count;
-    }
-  }
-
-  private static void widen(StoredType type, ShortBuffer from, FloatBuffer target) {
-    boolean half = type == StoredType.F16;
-    while (from.hasRemaining()) {
-      short bits = from.get();
-      target.put(half ? Halves.halfToFloat(bits) : Halves.bfloat16ToFloat(bits));
-    }
-  }
-
-  private void requireType(TensorInfo info, boolean fits, String expected) {
-    if (!fits) {
-      throw RlhfException.input(
-          path + ": tensor " + info.name() + " has type " + info.type() + ", expected " + expected);
-    }
-  }
-
-  private static void requireRange(TensorInfo info, long from, int count) {
-    if (from < 0 || from + count > info.elements()) {
-      throw new IndexOutOfBoundsException(
-          info.name() + ": elements " + from + " + " + count + " of " + info.elements());
-    }
-  }
-
-  private int arrayLength(TensorInfo info) {
-    if (info.elements() > Integer.MAX_VALUE - 8) {
-      throw RlhfException.input(
-          path
-              + ": tensor "
-              + info.name()
-              + " has "
-              + info.elements()
-              + " elements, too many here");
-    }
-    return (int) info.elements();
-  }
-
-  private static long readHeaderLength(Path path, FileChannel channel, long size)
-      throws IOException {
+  private static long readHeaderLength(Path path, FileBytes bytes) {
+    long size = bytes.size();
     if (size < LENGTH_BYTES) {
       throw RlhfException.input(
           path
@@ -259,7 +80,7 @@ public final class SafetensorsFile {
               + (size == 0 ? "the file is empty" : "the file has only " + size + " bytes")
               + ", expected a safetensors file, which begins with the 8-byte length of its header");
     }
-    long length = readAt(channel, 0, LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN).getLong();
+    long length = bytes.read(0, LENGTH_BYTES).getLong();
     if (Long.compareUnsigned(length, LONGEST_HEADER) > 0) {
       throw RlhfException.input(
           path
@@ -280,25 +101,13 @@ public final class SafetensorsFile {
     return length;
   }
 
-  private static ObjectNode readHeader(Path path, FileChannel channel, int length)
-      throws IOException {
-    byte[] content = readAt(channel, LENGTH_BYTES, length).array();
+  private static ObjectNode readHeader(Path path, FileBytes bytes, int length) {
+    byte[] content = bytes.read(LENGTH_BYTES, length).array();
     if (content.length == 0 || content[0] != '{') {
       throw RlhfException.input(
           path + ": the header must begin with '{'; this is no safetensors file or it is corrupt");
     }
     return StrictJson.parse(content, path + ": header");
-  }
-
-  private static ByteBuffer readAt(FileChannel channel, long position, int length)
-      throws IOException {
-    ByteBuffer buffer = ByteBuffer.allocate(length);
-    while (buffer.hasRemaining()) {
-      if (channel.read(buffer, position + buffer.position()) < 0) {
-        throw new IOException("the file became shorter while it was read");
-      }
-    }
-    return buffer.flip();
   }
 
   private static Map<String, String> readMetadata(Path path, ObjectNode header) {
@@ -333,7 +142,7 @@ public final class SafetensorsFile {
         tensors.put(entry.getKey(), readTensor(path, entry.getKey(), entry.getValue()));
       }
     }
-    return Collections.unmodifiableMap(tensors);
+    return tensors;
   }
 
   private static TensorInfo readTensor(Path path, String name, JsonNode node) {
@@ -440,25 +249,5 @@ public final class SafetensorsFile {
     }
     String text = node.toString();
     return text.length() > 60 ? text.substring(0, 60) + "…" : text;
-  }
-
-  /** The mapped file in pieces that a {@link ByteBuffer} can address. */
-  private record Windows(List<MappedByteBuffer> buffers, long windowBytes) {
-
-    static Windows map(FileChannel channel, long size, long windowBytes) throws IOException {
-      List<MappedByteBuffer> buffers = new ArrayList<>();
-      for (long begin = 0; begin < size; begin += windowBytes) {
-        long length = Math.min(size - begin, windowBytes + OVERLAP_BYTES);
-        buffers.add(channel.map(FileChannel.MapMode.READ_ONLY, begin, length));
-      }
-      return new Windows(List.copyOf(buffers), windowBytes);
-    }
-
-    /** What follows from this byte of the file on, at least one whole element; little-endian. */
-    ByteBuffer at(long position) {
-      MappedByteBuffer window = buffers.get((int) (position / windowBytes));
-      int offset = (int) (position % windowBytes);
-      return window.slice(offset, window.limit() - offset).order(ByteOrder.LITTLE_ENDIAN);
-    }
   }
 }

@@ -55,6 +55,33 @@ public enum StoredType {
     };
   }
 
+  /**
+   * The value of this type that is nearest to a number, ties to even; infinite where it is too
+   * large.
+   *
+   * @throws IllegalStateException for a type that no model is stored in
+   */
+  public float nearest(float value) {
+    return switch (this) {
+      case F32 -> value;
+      case BF16 -> Halves.bfloat16ToFloat(Halves.floatToBfloat16(value));
+      case F16 -> Halves.halfToFloat(Halves.floatToHalf(value));
+      default -> throw new IllegalStateException(this + " is not a type of model weights");
+    };
+  }
+
+  /**
+   * The type of that name in {@code config.json}.
+   *
+   * @return null where no model is stored in it
+   */
+  public static StoredType ofConfigName(String name) {
+    return Arrays.stream(values())
+        .filter(type -> type.isFloat() && type.configName().equals(name))
+        .findFirst()
+        .orElse(null);
+  }
+
   /** The type of that safetensors name, or null where the name is not one of ours. */
   static StoredType ofName(String name) {
     return Arrays.stream(values())

@@ -18,6 +18,9 @@ import org.rlhf4j.core.RlhfException;
 
 /** Reads JSON that must be one object without duplicate keys and with nothing behind it. */
 public final class StrictJson {
+  /** As much as a safetensors header may have. */
+  private static final long LARGEST_FILE = 100_000_000;
+
   private static final JsonMapper MAPPER =
       JsonMapper.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -30,6 +33,11 @@ public final class StrictJson {
   public static ObjectNode read(Path file) {
     byte[] content;
     try {
+      long size = Files.size(file);
+      if (size > LARGEST_FILE) {
+        throw RlhfException.input(
+            file + ": it has " + size + " bytes, more than the allowed " + LARGEST_FILE);
+      }
       content = Files.readAllBytes(file);
     } catch (IOException e) {
       throw StorageErrors.unreadable(file, e);

@@ -4,13 +4,13 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * What a safetensors header says about one tensor.
+ * What a weight file says about one tensor.
  *
  * @param name the tensor's name, as Hugging Face writes it
  * @param type how its numbers are stored
  * @param dimensions its shape, outermost first; empty for a scalar
- * @param begin first byte, counted from the end of the header
- * @param end byte behind the last one, counted from the end of the header
+ * @param begin first byte; in a safetensors file counted from the end of the header
+ * @param end byte behind the last one, where they lie row by row
  */
 public record TensorInfo(
     String name, StoredType type, List<Long> dimensions, long begin, long end) {

@@ -90,7 +90,7 @@ public record TensorSource(String name, StoredType type, List<Long> dimensions, 
   }
 
   /** A tensor of another file, copied bit for bit. */
-  public static TensorSource copyOf(SafetensorsFile file, String name) {
+  public static TensorSource copyOf(WeightFile file, String name) {
     TensorInfo info = file.info(name);
     Bytes source = (from, target) -> file.readBytes(name, from, target);
     return new TensorSource(name, info.type(), info.dimensions(), source);

@@ -49,6 +49,8 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
       allowed = "a number" + range();
     } else if (element == ResumeFrom.class) {
       allowed = "none, auto, the path of a checkpoint folder";
+    } else if (element == ByteSize.class) {
+      allowed = "a size such as 5GB, 512MiB or 1000000";
     } else if (element == Path.class) {
       allowed = "a path";
     } else {
@@ -67,6 +69,8 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
       word = "N";
     } else if (element.isEnum() || declaration.choices().length > 0) {
       word = "CHOICE";
+    } else if (element == ByteSize.class) {
+      word = "SIZE";
     } else if (element == Path.class
         || element == ResumeFrom.class
         || declaration.existing() != Key.Existing.NOTHING) {
@@ -126,6 +130,7 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
         && !element.isPrimitive()
         && !element.isEnum()
         && element != ResumeFrom.class
+        && element != ByteSize.class
         && defaultValue.equals(Key.NONE);
   }
 

@@ -39,6 +39,11 @@ public record TrainingConfig(
             mayChangeOnResume = true)
         SaveDtype saveDtype,
     @Key(
+            doc = "Saved weights that are larger are split into files of at most this size.",
+            defaultValue = "5GB",
+            mayChangeOnResume = true)
+        ByteSize maxShardSize,
+    @Key(
             doc = "Where to compute; N counts the GPUs from 0.",
             defaultValue = "auto",
             choices = {"auto", "cpu", "cuda", "cuda:N"})

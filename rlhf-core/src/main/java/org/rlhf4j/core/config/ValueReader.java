@@ -69,6 +69,8 @@ final class ValueReader {
       return number(key, text, type);
     } else if (type == ResumeFrom.class) {
       return ResumeFrom.parse(text);
+    } else if (type == ByteSize.class) {
+      return byteSize(key, text);
     } else if (type == Path.class) {
       return path(key, text);
     } else if (type == String.class) {
@@ -104,6 +106,14 @@ final class ValueReader {
       throw refused(text, key);
     }
     return value;
+  }
+
+  private static ByteSize byteSize(ConfigKey key, String text) {
+    ByteSize size = ByteSize.parse(text);
+    if (size == null) {
+      throw refused(quoted(text), key);
+    }
+    return size;
   }
 
   private static Path path(ConfigKey key, String text) {

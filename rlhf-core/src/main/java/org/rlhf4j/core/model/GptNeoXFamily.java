@@ -57,7 +57,7 @@ public final class GptNeoXFamily implements ModelFamily {
   public boolean isDerived(String tensorName) {
     return tensorName.endsWith(".attention.bias")
         || tensorName.endsWith(".attention.masked_bias")
-        || tensorName.endsWith(".attention.rotary_emb.inv_freq");
+        || ModelFamily.super.isDerived(tensorName);
   }
 
   @Override

@@ -55,11 +55,6 @@ public final class LlamaFamily implements ModelFamily {
   }
 
   @Override
-  public boolean isDerived(String tensorName) {
-    return tensorName.endsWith(".rotary_emb.inv_freq");
-  }
-
-  @Override
   public DecoderSpec read(JsonNode config, Path file) {
     ConfigReader reader = new ConfigReader(config, file, "");
     requireSupported(reader);

@@ -47,6 +47,34 @@ public final class ModelFamilies {
       all.addAll(family.headParameters(spec, head));
       return List.copyOf(all);
     }
+
+    /** The name that a folder stores a parameter under: its own, or that without the prefix. */
+    public String storedName(ModelFolder folder, String name) {
+      String prefix = family.prefix();
+      return folder.contains(name) || !name.startsWith(prefix)
+          ? name
+          : name.substring(prefix.length());
+    }
+
+    /**
+     * Reads values of a parameter from element {@code from} of its flat form on; fills {@code
+     * target}, which has an array.
+     *
+     * @throws RlhfException where one is not finite: no computation could use it
+     */
+    public void read(ModelFolder folder, String name, long from, FloatBuffer target) {
+      String stored = storedName(folder, name);
+      int begin = target.position();
+      folder.readFloats(stored, from, target);
+      for (int i = begin; i < target.position(); i++) {
+        if (!Float.isFinite(target.get(i))) {
+          throw RlhfException.input(
+              "%s: tensor %s holds %s at element %d, expected finite numbers"
+                  .formatted(
+                      folder.fileOf(stored).path(), stored, target.get(i), from + i - begin));
+        }
+      }
+    }
   }
 
   /**
@@ -172,10 +200,11 @@ public final class ModelFamilies {
     Set<String> unexpected = new TreeSet<>(folder.tensorNames());
     List<String> missing = new ArrayList<>();
     for (ParameterSpec parameter : model.parameters()) {
-      if (!unexpected.remove(parameter.name())) {
+      String stored = model.storedName(folder, parameter.name());
+      if (!unexpected.remove(stored)) {
         missing.add(parameter.name());
       } else {
-        requireShape(folder, parameter);
+        requireShape(folder, parameter, stored);
       }
     }
     if (!missing.isEmpty()) {
@@ -184,7 +213,8 @@ public final class ModelFamilies {
     unexpected.removeIf(model.family()::isDerived);
     String headName = model.family().headName(ModelHead.CAUSAL_LM);
     if (model.spec().head().tied() && unexpected.remove(headName)) {
-      requireEqual(folder, headName, model.family().embeddingName());
+      requireEqual(
+          folder, headName, model.storedName(folder, model.family().embeddingName()));
     }
     if (!unexpected.isEmpty()) {
       throw RlhfException.input(
@@ -200,14 +230,14 @@ public final class ModelFamilies {
         + (names.size() == 1 ? "" : ", and " + (names.size() - 1) + " more are");
   }
 
-  private static void requireShape(ModelFolder folder, ParameterSpec parameter) {
-    TensorInfo info = folder.info(parameter.name());
-    Path file = folder.fileOf(parameter.name()).path();
+  private static void requireShape(ModelFolder folder, ParameterSpec parameter, String stored) {
+    TensorInfo info = folder.info(stored);
+    Path file = folder.fileOf(stored).path();
     if (!info.dimensions().equals(parameter.dimensions())) {
       throw RlhfException.input(
           file
               + ": tensor "
-              + parameter.name()
+              + stored
               + " has shape "
               + info.dimensions()
               + ", expected "
@@ -219,7 +249,7 @@ public final class ModelFamilies {
       throw RlhfException.input(
           file
               + ": tensor "
-              + parameter.name()
+              + stored
               + " has type "
               + info.type()
               + ", expected F32, F16 or BF16");

@@ -38,9 +38,20 @@ public interface ModelFamily {
     };
   }
 
-  /** Whether a checkpoint may hold this tensor although no parameter has its name. */
+  /**
+   * What the names of the trunk's parameters begin with, with its dot. Files that were saved from
+   * the trunk alone leave it out.
+   */
+  default String prefix() {
+    return embeddingName().substring(0, embeddingName().indexOf('.') + 1);
+  }
+
+  /**
+   * Whether a checkpoint may hold this tensor although no parameter has its name. By default the
+   * frequencies of rotary positions, which older files carry.
+   */
   default boolean isDerived(String tensorName) {
-    return false;
+    return tensorName.endsWith(".rotary_emb.inv_freq");
   }
 
   /** The head's own parameters: no weight for a language-model head tied to the embedding. */

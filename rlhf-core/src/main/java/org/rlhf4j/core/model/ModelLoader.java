@@ -39,7 +39,7 @@ public final class ModelLoader {
               + model.family().architecture(ModelHead.CAUSAL_LM)
               + "), found a reward model");
     }
-    Weights.Source source = (parameter, from, target) -> read(folder, parameter, from, target);
+    Weights.Source source = (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
     return new CausalLm(torch, model.spec(), weights(torch, model.parameters(), source, options));
   }
 
@@ -65,7 +65,7 @@ public final class ModelLoader {
           if (fresh && head.contains(parameter)) {
             draw(headSeed, range, from, target);
           } else {
-            read(folder, parameter, from, target);
+            model.read(folder, parameter.name(), from, target);
           }
         };
     return new RewardModel(torch, model.spec(), weights(torch, parameters, source, options));
@@ -74,11 +74,6 @@ public final class ModelLoader {
   private static Weights weights(
       Torch torch, List<ParameterSpec> parameters, Weights.Source source, Options options) {
     return new Weights(torch, parameters, source, options.type(), options.trainable());
-  }
-
-  private static void read(
-      ModelFolder folder, ParameterSpec parameter, long from, FloatBuffer target) {
-    folder.readFloats(parameter.name(), from, target);
   }
 
   private static void draw(long seed, double range, long from, FloatBuffer target) {

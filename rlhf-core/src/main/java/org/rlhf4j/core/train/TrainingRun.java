@@ -13,6 +13,7 @@ import org.rlhf4j.core.checkpoint.AtomicFolder;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
+import org.rlhf4j.core.checkpoint.SaveFormat;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.EvalStrategy;
@@ -211,9 +212,9 @@ public final class TrainingRun implements AutoCloseable {
     return training.modelNameOrPath();
   }
 
-  /** The type that weights are saved in. */
-  public StoredType savedAs() {
-    return savedType;
+  /** How weights are saved. */
+  public SaveFormat savedAs() {
+    return new SaveFormat(savedType, training.maxShardSize().bytes());
   }
 
   /** The console. */

@@ -50,9 +50,9 @@ class ModelFolderTest {
 
   @Test
   void whatIsMissingIsNamed() throws IOException {
-    assertRefused("no weights, expected model.safetensors or model.safetensors.index.json");
-    Files.createFile(folder.resolve("pytorch_model.bin"));
-    assertRefused("pytorch_model.bin is not supported");
+    assertRefused(
+        "no weights, expected one of model.safetensors, model.safetensors.index.json,"
+            + " pytorch_model.bin, pytorch_model.bin.index.json");
     Files.delete(folder.resolve("config.json"));
     assertRefused("config.json is missing");
     Path missing = folder.resolve("none");

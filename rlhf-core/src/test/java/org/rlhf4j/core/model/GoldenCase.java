@@ -1,7 +1,6 @@
 package org.rlhf4j.core.model;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -54,18 +53,6 @@ record GoldenCase(Path folder, SafetensorsFile tensors, JsonNode facts) {
     return found.stream();
   }
 
-  /** Whether the weights are in a form that is read. */
-  boolean isReadable() {
-    return Files.exists(folder.resolve("model.safetensors"))
-        || Files.exists(folder.resolve("model.safetensors.index.json"));
-  }
-
-  /** The folder; skips the calling test where it is not readable. */
-  private ModelFolder model() {
-    assumeTrue(isReadable(), folder + " has its weights in pytorch_model.bin only");
-    return ModelFolder.open(folder);
-  }
-
   String name() {
     return folder.getFileName().toString();
   }
@@ -76,11 +63,11 @@ record GoldenCase(Path folder, SafetensorsFile tensors, JsonNode facts) {
   }
 
   CausalLm causalLm(Torch torch, ElementType type) {
-    return ModelLoader.causalLm(torch, model(), new ModelLoader.Options(type, true));
+    return ModelLoader.causalLm(torch, ModelFolder.open(folder), new ModelLoader.Options(type, true));
   }
 
   RewardModel rewardModel(Torch torch, ElementType type) {
-    return ModelLoader.rewardModel(torch, model(), new ModelLoader.Options(type, true), 0);
+    return ModelLoader.rewardModel(torch, ModelFolder.open(folder), new ModelLoader.Options(type, true), 0);
   }
 
   /** The rows without padding. */

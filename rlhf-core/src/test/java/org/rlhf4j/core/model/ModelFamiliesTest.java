@@ -51,7 +51,7 @@ class ModelFamiliesTest {
     small = parse(SMALL);
   }
 
-  private static ObjectNode parse(String json) {
+  static ObjectNode parse(String json) {
     try {
       return (ObjectNode) MAPPER.readTree(json);
     } catch (JsonProcessingException e) {
