@@ -3,6 +3,7 @@ package org.rlhf4j.core.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * What is shown before the first step, in at most {@value #MAX_LINES} lines.
@@ -110,8 +111,16 @@ public record Banner(
                     lines,
                     note.getKey(),
                     DisplayText.cut(DisplayText.oneLine(note.getValue()), columns)));
+    if (notes.size() > NOTES_SHOWN) {
+      String more = "and " + (notes.size() - NOTES_SHOWN) + " more notes: " + notesLeftOut();
+      add(lines, "", DisplayText.cut(DisplayText.oneLine(more), columns));
+    }
     add(lines, "output", outputDir);
     return lines;
+  }
+
+  private String notesLeftOut() {
+    return notes.keySet().stream().skip(NOTES_SHOWN).collect(Collectors.joining(", "));
   }
 
   private void addSample(List<String> lines, int columns) {

@@ -227,6 +227,7 @@ class ConsoleTest {
     plain.banner(large);
     String[] lines = text().split("\n");
     assertTrue(lines.length <= 25, lines.length + " lines");
+    assertTrue(text().contains("and 27 more notes: note 3, "), text());
     for (String line : lines) {
       assertTrue(DisplayText.width(line) <= 60, line);
     }
