@@ -393,7 +393,7 @@ public final class RaftTrainer {
         LanguageModelStep.Outcome outcome =
             run.guarded(
                 () -> LanguageModelStep.lines(microBatches),
-                () -> step.run(microBatches, run.nextIsLogged()));
+                () -> step.run(microBatches));
         state.stepDone();
         double epoch = epoch(schedule, state);
         run.finishStep(

@@ -42,11 +42,13 @@ record TrainingPosition(
    * Sums since the last row of metrics.
    *
    * @param lossSum of the losses of the steps since
+   * @param figureSums of the other figures of these steps, by name
    * @param steps since
    * @param tokens of the whole run so far
    * @param last what is known of the last of these steps; null where there are none
    */
-  record Window(double lossSum, long steps, long tokens, LastStep last) {}
+  record Window(
+      double lossSum, Map<String, Double> figureSums, long steps, long tokens, LastStep last) {}
 
   /**
    * A step that waits for its row of metrics.
