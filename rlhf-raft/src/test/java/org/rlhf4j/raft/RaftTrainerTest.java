@@ -137,6 +137,29 @@ class RaftTrainerTest {
   }
 
   @Test
+  void keysWithoutEffectAreNamed() {
+    List<String> warnings = new ArrayList<>();
+    builder("out")
+        .onWarning(warnings::add)
+        .set("eval_dataset_path", held.toString())
+        .set("eval_strategy", "steps")
+        .set("eval_steps", 7)
+        .set("do_sample", false)
+        .set("samples_per_prompt", 1)
+        .build();
+    assertEquals(
+        List.of(
+            "eval_strategy has no effect but to switch evaluation on: held-out prompts are answered"
+                + " every iteration",
+            "eval_steps has no effect here: held-out prompts are answered every iteration"),
+        warnings);
+    warnings.clear();
+    builder("out").set("do_sample", false).set("samples_per_prompt", 1).set("top_k", 5)
+        .onWarning(warnings::add).build();
+    assertEquals(List.of("top_k has no effect unless do_sample is true"), warnings);
+  }
+
+  @Test
   void bothDataSetsAreReported() throws IOException {
     Files.writeString(prompts, "{\"prompt\": 3}\n", StandardOpenOption.APPEND);
     // More than the 64 - 8 tokens that leave room for a response.
