@@ -185,10 +185,10 @@ class RaftTrainerTest {
         text.contains("prompts data: 1 unusable rows are left out: " + prompts + ":8: "), text);
     Map<String, Object> first =
         metrics.stream().filter(row -> row.containsKey("loss")).findFirst().orElseThrow();
-    assertEquals(7, first.get("data/kept"));
-    assertEquals(1, first.get("data/dropped"));
-    assertEquals(0, first.get("data/truncated"));
-    assertEquals(0, first.get("data/prefix_mismatch"));
+    assertEquals(7L, first.get("data/kept"));
+    assertEquals(1L, first.get("data/dropped"));
+    assertEquals(0L, first.get("data/truncated"));
+    assertEquals(0L, first.get("data/prefix_mismatch"));
   }
 
   @Test

@@ -70,22 +70,35 @@ public final class TrainingRun implements AutoCloseable {
     this.config = config;
     this.training = training;
     this.context = context;
-    RunFolder.Opened opened = RunFolder.open(config, training);
+    RunFolder.Opened opened = RunFolder.open(config, training, context.console());
     this.folder = opened.folder();
     this.best = new BestModel(folder.path());
     this.checkpoint = opened.checkpoint();
-    this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
-    if (resumed != null) {
-      RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
+    Tokenizer loaded = null;
+    boolean complete = false;
+    try {
+      this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
+      if (resumed != null) {
+        RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
+      }
+      this.start =
+          ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
+      this.savedType = savedType();
+      loaded = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
+      this.tokenizer = loaded;
+      this.compute =
+          resumed == null
+              ? Compute.open(training.device(), training.dtype())
+              : Compute.again(training.device(), resumed.numerics(), context.console());
+      complete = true;
+    } finally {
+      if (!complete) {
+        if (loaded != null) {
+          loaded.close();
+        }
+        folder.close();
+      }
     }
-    this.start =
-        ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
-    this.savedType = savedType();
-    this.tokenizer = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
-    this.compute =
-        resumed == null
-            ? Compute.open(training.device(), training.dtype())
-            : Compute.again(training.device(), resumed.numerics(), context.console());
   }
 
   /**
@@ -516,6 +529,7 @@ public final class TrainingRun implements AutoCloseable {
         job.data().evalHash(),
         metrics.window().state(),
         new TrainingPosition.Numerics(
+            torch().deviceName(),
             compute.dtypeName(),
             compute.reason(),
             torch().threads(),
@@ -575,5 +589,6 @@ public final class TrainingRun implements AutoCloseable {
       tokenizer.close();
     }
     compute.close();
+    folder.close();
   }
 }
