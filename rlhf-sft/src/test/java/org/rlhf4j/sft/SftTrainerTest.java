@@ -45,6 +45,7 @@ import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.TokenLoss;
+import org.rlhf4j.core.train.TrainingRun;
 
 class SftTrainerTest {
   private static final JsonMapper JSON = new JsonMapper();
@@ -238,6 +239,29 @@ class SftTrainerTest {
       }
     }
     assertFalse(Files.exists(temporary.resolve("out/samples/step-1.jsonl")));
+  }
+
+  @Test
+  void aFolderThatARunIsWritingToIsRefusedAndLeftAsItIs() throws IOException {
+    Path folder = temporary.resolve("out");
+    Path growing = folder.resolve(".rlhf4j-partial-checkpoint-1");
+    SftConfig config = builder("out").build();
+    try (TrainingRun first =
+        TrainingRun.open("sft", config, config.training(), RunContext.silent())) {
+      assertEquals(folder, first.outputDir());
+      Files.createDirectories(growing);
+      RlhfException refused =
+          assertThrows(
+              RlhfException.class, () -> new SftTrainer(config, RunContext.silent()).train());
+      assertEquals(ExitCode.ENVIRONMENT, refused.exitCode());
+      assertTrue(refused.getMessage().contains(folder.toString()), refused.getMessage());
+      assertTrue(Files.exists(growing));
+    }
+    // What a killed run leaves: its lock's file, and what it was writing.
+    Files.writeString(folder.resolve(".rlhf4j-lock"), "");
+    new SftTrainer(config, RunContext.silent()).train();
+    assertFalse(Files.exists(growing));
+    assertFalse(Files.exists(folder.resolve(".rlhf4j-lock")));
   }
 
   @Test

@@ -83,12 +83,14 @@ public record Banner(
     add(
         lines,
         "parameters",
-        String.format(
-            "%s (%s), %s trainable, %s frozen",
-            Format.count(totalParameters),
-            Format.shortCount(totalParameters),
-            Format.count(trainableParameters),
-            Format.count(totalParameters - trainableParameters)));
+        DisplayText.cut(
+            String.format(
+                "%s (%s), %s trainable, %s frozen",
+                Format.count(totalParameters),
+                Format.shortCount(totalParameters),
+                Format.count(trainableParameters),
+                Format.count(totalParameters - trainableParameters)),
+            columns));
     if (batch != null) {
       add(lines, "batch", batch.stepLine());
       add(lines, "", batch.runLine());
