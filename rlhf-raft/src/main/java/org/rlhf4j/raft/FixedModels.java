@@ -1,16 +1,10 @@
 package org.rlhf4j.raft;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
-import java.util.TreeSet;
 import org.rlhf4j.core.RlhfException;
-import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.report.Provenance;
 
 /**
@@ -30,28 +24,8 @@ record FixedModels(String start, String reward) {
    * @param reward null for none
    */
   static FixedModels of(Path start, Path reward) {
-    return new FixedModels(hash(start), reward == null ? null : hash(reward));
-  }
-
-  /** The hash of the one weight file; of several the hash of their names and hashes. */
-  private static String hash(Path folder) {
-    ModelFolder model = ModelFolder.open(folder);
-    TreeSet<Path> files = new TreeSet<>();
-    model.tensorNames().forEach(name -> files.add(model.fileOf(name).path()));
-    if (files.size() == 1) {
-      return Provenance.sha256(files.first());
-    }
-    MessageDigest digest;
-    try {
-      digest = MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java has SHA-256", e);
-    }
-    for (Path file : files) {
-      String line = file.getFileName() + " " + Provenance.sha256(file) + "\n";
-      digest.update(line.getBytes(StandardCharsets.UTF_8));
-    }
-    return HexFormat.of().formatHex(digest.digest());
+    return new FixedModels(
+        Provenance.weightsSha256(start), reward == null ? null : Provenance.weightsSha256(reward));
   }
 
   /** For a checkpoint. */

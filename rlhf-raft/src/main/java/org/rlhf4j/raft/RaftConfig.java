@@ -1,6 +1,7 @@
 package org.rlhf4j.raft;
 
 import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
@@ -85,6 +86,14 @@ public record RaftConfig(
     problems.require(
         training.overlong() != Overlong.TRUNCATE,
         "overlong truncate: prompts are never cut; allowed: drop, error");
+    EvalStrategy evaluation = training.effectiveEvalStrategy();
+    if (evaluation != EvalStrategy.NO) {
+      String why = "but to switch evaluation on: held-out prompts are answered every iteration";
+      problems.warnUnused(why, "eval_strategy");
+    }
+    if (evaluation == EvalStrategy.STEPS) {
+      problems.warnUnused("here: held-out prompts are answered every iteration", "eval_steps");
+    }
     if (training.appendEos()) {
       problems.warn("append_eos has no effect: responses are trained on as they were sampled");
     }

@@ -109,6 +109,7 @@ public final class RaftTrainer {
         fixedModels.requireSame(run.kept());
       }
       EncodedDataset<PromptRow> data = load(run, model, training.datasetPath());
+      run.reportData(data.report());
       EncodedDataset<PromptRow> held =
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
@@ -144,7 +145,11 @@ public final class RaftTrainer {
                 false));
         RaftState state = RaftState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
-        banner(run, model, data, schedule, planned);
+        RunBanner banner = banner(run, model, data, schedule, planned);
+        if (held != null) {
+          banner.data("eval", held);
+        }
+        banner.show();
 
         LanguageModelStep step =
             new LanguageModelStep(
@@ -274,13 +279,13 @@ public final class RaftTrainer {
     return (state.iteration() + part) * schedule.size() / schedule.prompts();
   }
 
-  private void banner(
+  private RunBanner banner(
       TrainingRun run,
       CausalLm model,
       EncodedDataset<PromptRow> data,
       PromptSchedule schedule,
       BatchPlan planned) {
-    RunBanner.of(run, "Reward-ranked fine-tuning", model.weights(), model.decoder().spec())
+    return RunBanner.of(run, "Reward-ranked fine-tuning", model.weights(), model.decoder().spec())
         .data("prompts", data)
         .batch("rows", training, planned)
         .note(
@@ -292,8 +297,7 @@ public final class RaftTrainer {
                     config.samplesPerPrompt(),
                     Format.count(planned.rows()),
                     config.epochsPerIteration()))
-        .note("reward", reward == null ? config.rewardModelNameOrPath() : "a Java function")
-        .show();
+        .note("reward", reward == null ? config.rewardModelNameOrPath() : "a Java function");
   }
 
   /** Draws, scores and selects. False where somebody asked to stop. */
@@ -389,7 +393,7 @@ public final class RaftTrainer {
         LanguageModelStep.Outcome outcome =
             run.guarded(
                 () -> LanguageModelStep.lines(microBatches),
-                () -> step.run(microBatches, run.nextIsLogged()));
+                () -> step.run(microBatches));
         state.stepDone();
         double epoch = epoch(schedule, state);
         run.finishStep(

@@ -47,5 +47,8 @@ public record SelectConfig(
         !cleanText || outputFormat == RowFormat.TEXT,
         "clean_text true changes texts, output_format tokens writes what was sampled; they exclude"
             + " each other");
+    if (outputFormat == RowFormat.TEXT) {
+      problems.warnUnused("unless output_format is tokens", "model_name_or_path");
+    }
   }
 }

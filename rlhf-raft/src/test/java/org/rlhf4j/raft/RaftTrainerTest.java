@@ -1,5 +1,6 @@
 package org.rlhf4j.raft;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -8,9 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -130,6 +134,61 @@ class RaftTrainerTest {
     assertEquals(0, distances.get(0));
     assertEquals(0, column(metrics, "eval_kl/to_start").get(0));
     assertTrue(distances.get(5) > 1, distances.toString());
+  }
+
+  @Test
+  void keysWithoutEffectAreNamed() {
+    List<String> warnings = new ArrayList<>();
+    builder("out")
+        .onWarning(warnings::add)
+        .set("eval_dataset_path", held.toString())
+        .set("eval_strategy", "steps")
+        .set("eval_steps", 7)
+        .set("do_sample", false)
+        .set("samples_per_prompt", 1)
+        .build();
+    assertEquals(
+        List.of(
+            "eval_strategy has no effect but to switch evaluation on: held-out prompts are answered"
+                + " every iteration",
+            "eval_steps has no effect here: held-out prompts are answered every iteration"),
+        warnings);
+    warnings.clear();
+    builder("out").set("do_sample", false).set("samples_per_prompt", 1).set("top_k", 5)
+        .onWarning(warnings::add).build();
+    assertEquals(List.of("top_k has no effect unless do_sample is true"), warnings);
+  }
+
+  @Test
+  void bothDataSetsAreReported() throws IOException {
+    Files.writeString(prompts, "{\"prompt\": 3}\n", StandardOpenOption.APPEND);
+    // More than the 64 - 8 tokens that leave room for a response.
+    String tooLong = "{\"prompt\": \"%s\"}\n".formatted("many words ".repeat(40));
+    Files.writeString(held, tooLong, StandardOpenOption.APPEND);
+    ByteArrayOutputStream shown = new ByteArrayOutputStream();
+    Console console =
+        Console.plain(new PrintStream(shown, true, UTF_8), 160);
+    List<Map<String, Object>> metrics =
+        new RaftTrainer(
+                builder("out")
+                    .set("eval_dataset_path", held.toString())
+                    .set("max_bad_rows", 1)
+                    .set("num_raft_iterations", 1)
+                    .build(),
+                new RunContext(console, new StopSignal(), row -> {}, List.of()),
+                SMALL_IDS)
+            .train();
+    String text = shown.toString(UTF_8);
+    assertTrue(text.contains("prompts data 8 rows read, 7 kept, 1 dropped (bad row 1)"), text);
+    assertTrue(text.contains("eval data    6 rows read, 5 kept, 1 dropped"), text);
+    assertTrue(
+        text.contains("prompts data: 1 unusable rows are left out: " + prompts + ":8: "), text);
+    Map<String, Object> first =
+        metrics.stream().filter(row -> row.containsKey("loss")).findFirst().orElseThrow();
+    assertEquals(7L, first.get("data/kept"));
+    assertEquals(1L, first.get("data/dropped"));
+    assertEquals(0L, first.get("data/truncated"));
+    assertEquals(0L, first.get("data/prefix_mismatch"));
   }
 
   @Test

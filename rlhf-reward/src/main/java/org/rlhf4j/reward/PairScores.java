@@ -83,9 +83,9 @@ public record PairScores(float[] chosen, float[] rejected) {
   }
 
   /** The figures of a row of metrics under their names; rewards are those of both sides. */
-  Map<String, Object> metrics() {
+  Map<String, Number> metrics() {
     DoubleSummaryStatistics rewards = Arrays.stream(both()).summaryStatistics();
-    Map<String, Object> metrics = new LinkedHashMap<>();
+    Map<String, Number> metrics = new LinkedHashMap<>();
     metrics.put(MetricNames.ACCURACY, accuracy());
     metrics.put(MetricNames.TIES, ties());
     metrics.put(MetricNames.MARGIN, margin());

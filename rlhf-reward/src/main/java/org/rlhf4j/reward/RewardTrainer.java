@@ -169,8 +169,8 @@ public final class RewardTrainer {
       for (TokenRow side : sides(data.rows().get(i))) {
         if (side.ids()[side.length() - 1] == padTokenId) {
           throw RlhfException.config(
-              "%s: row %d, counted from 0, ends with token %d, which would be the reward model's"
-                      .formatted(paths, data.rowIndices()[i], padTokenId)
+              "%s: ends with token %d, which would be the reward model's"
+                      .formatted(data.origins().get(i), padTokenId)
                   + " pad token: Hugging Face would read its score one token early; set another"
                   + " pad_token_id in "
                   + run.start().configFile());
@@ -222,7 +222,7 @@ public final class RewardTrainer {
     List<Sample> samples = new ArrayList<>();
     for (int i = 0; i < Math.min(PAIRS_STORED, held.size()); i++) {
       TokenPair pair = held.rows().get(i);
-      int index = held.rowIndices()[i];
+      int index = held.origins().get(i).index();
       samples.add(sample(index, pair.chosen(), scores.chosen()[i], tokenizer));
       samples.add(sample(index, pair.rejected(), scores.rejected()[i], tokenizer));
     }

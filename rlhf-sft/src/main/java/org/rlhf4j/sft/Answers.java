@@ -29,7 +29,7 @@ final class Answers {
     for (int i = 0; i < Math.min(MOST, held.size()); i++) {
       TokenRow row = held.rows().get(i);
       int[] ids = Arrays.copyOf(row.ids(), row.firstTarget());
-      prompts.add(new PromptRow(held.rowIndices()[i], run.tokenizer().decode(ids), ids));
+      prompts.add(new PromptRow(held.origins().get(i).index(), run.tokenizer().decode(ids), ids));
     }
     int vocabulary = model.decoder().spec().vocabularySize();
     int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();

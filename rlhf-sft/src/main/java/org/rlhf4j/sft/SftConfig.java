@@ -1,9 +1,11 @@
 package org.rlhf4j.sft;
 
+import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.PackingStrategy;
+import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.Packing;
 
@@ -20,7 +22,14 @@ public record SftConfig(
     @Key(doc = "Lets several short rows share one row of the batch.", defaultValue = "false")
         boolean packing,
     @Key(doc = "How rows are packed, if packing.", defaultValue = "bfd")
-        PackingStrategy packingStrategy) {
+        PackingStrategy packingStrategy)
+    implements Checked {
+  @Override
+  public void check(Problems problems) {
+    if (!packing) {
+      problems.warnUnused("unless packing is true", "packing_strategy");
+    }
+  }
 
   /** What packing and packing_strategy ask for together. */
   public Packing effectivePacking() {

@@ -11,13 +11,27 @@ import java.util.List;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.config.LrSchedulerType;
+import org.rlhf4j.core.data.PackedRow;
+import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.model.CausalLm;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.SystemStats;
+import org.rlhf4j.core.testing.NativeMemory;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.torch.AdamW;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.core.train.LanguageModelStep;
+import org.rlhf4j.core.train.LearningRateSchedule;
+import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.core.train.TokenLoss;
 
 /** A long run must not grow: tensors live outside the Java heap, where nothing collects them. */
 class SftMemoryTest {
@@ -25,6 +39,34 @@ class SftMemoryTest {
 
   /** What compiled code and caches may still take; 150 steps of leaked gradients take 17 MiB. */
   private static final double ALLOWED_MIB = 8;
+
+  @Test
+  void stepsLeaveNoTensorBehind(@TempDir Path temporary) throws IOException {
+    ModelFolder start = ModelFolder.open(TinyModel.causalLm(temporary.resolve("m"), 1));
+    try (Torch torch = Torch.open("cpu");
+        CausalLm model =
+            ModelLoader.causalLm(torch, start, new ModelLoader.Options(ElementType.FP32, true));
+        Optimization optimization =
+            new Optimization(
+                torch,
+                model.weights(),
+                new AdamW.Settings(0.9, 0.999, 1e-8, 0),
+                new LearningRateSchedule(LrSchedulerType.CONSTANT, 1e-4, 0, 200, 0),
+                1)) {
+      TokenLoss loss = TokenLoss.meanOverTargets();
+      LanguageModelStep plain = new LanguageModelStep(model, optimization, loss, false);
+      LanguageModelStep checkpointing = new LanguageModelStep(model, optimization, loss, true);
+      NativeMemory.assertStays(
+          torch,
+          ALLOWED_MIB,
+          number -> {
+            List<PackedRow> rows =
+                List.of(new PackedRow(List.of(TokenRow.allTargets(new int[] {1, 2, number}))));
+            (number % 2 == 0 ? plain : checkpointing).run(List.of(rows, rows));
+            LanguageModelStep.evaluate(model, rows, 4);
+          });
+    }
+  }
 
   @Test
   void twoHundredStepsKeepTheirNativeMemory(@TempDir Path temporary) throws IOException {

@@ -1,13 +1,17 @@
 package org.rlhf4j.sft;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -37,9 +41,26 @@ class SftTraceTest {
             .set("activation_checkpointing", checkpointing)
             .build();
 
-    trace.assertSteps(new SftTrainer(config, RunContext.silent()).train());
+    List<Map<String, Object>> metrics = new SftTrainer(config, RunContext.silent()).train();
+    trace.assertSteps(metrics);
+    if (name.equals("sft-linear")) {
+      assertLossesAndNormsAreTrls(trace.model(), metrics);
+    }
     SafetensorsFile saved = SafetensorsFile.open(output.resolve("model.safetensors"));
     assertTrue(trace.assertFinalWeights(saved) >= 3);
+  }
+
+  /** TRL's SFTTrainer on the same rows; its loss and norm of a step are those of the plain loop. */
+  private static void assertLossesAndNormsAreTrls(Path model, List<Map<String, Object>> metrics)
+      throws IOException {
+    JsonNode steps =
+        new JsonMapper().readTree(model.resolve("trace-trl-sft.json").toFile()).path("steps");
+    assertEquals(12, steps.size());
+    for (int s = 0; s < steps.size(); s++) {
+      TrainingTrace.near(steps.get(s).path("loss").asDouble(), metrics.get(s), "loss", 5e-5);
+      TrainingTrace.near(
+          steps.get(s).path("grad_norm").asDouble(), metrics.get(s), "grad_norm", 5e-4);
+    }
   }
 
   /** The trace's rows in the order in which its steps see them, as a data file of token ids. */

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -44,6 +45,7 @@ import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.TokenLoss;
+import org.rlhf4j.core.train.TrainingRun;
 
 class SftTrainerTest {
   private static final JsonMapper JSON = new JsonMapper();
@@ -237,6 +239,83 @@ class SftTrainerTest {
       }
     }
     assertFalse(Files.exists(temporary.resolve("out/samples/step-1.jsonl")));
+  }
+
+  @Test
+  void aFolderThatARunIsWritingToIsRefusedAndLeftAsItIs() throws IOException {
+    Path folder = temporary.resolve("out");
+    Path growing = folder.resolve(".rlhf4j-partial-checkpoint-1");
+    SftConfig config = builder("out").build();
+    try (TrainingRun first =
+        TrainingRun.open("sft", config, config.training(), RunContext.silent())) {
+      assertEquals(folder, first.outputDir());
+      Files.createDirectories(growing);
+      RlhfException refused =
+          assertThrows(
+              RlhfException.class, () -> new SftTrainer(config, RunContext.silent()).train());
+      assertEquals(ExitCode.ENVIRONMENT, refused.exitCode());
+      assertTrue(refused.getMessage().contains(folder.toString()), refused.getMessage());
+      assertTrue(Files.exists(growing));
+    }
+    // What a killed run leaves: its lock's file, and what it was writing.
+    Files.writeString(folder.resolve(".rlhf4j-lock"), "");
+    new SftTrainer(config, RunContext.silent()).train();
+    assertFalse(Files.exists(growing));
+    assertFalse(Files.exists(folder.resolve(".rlhf4j-lock")));
+  }
+
+  @Test
+  void aRowOfMetricsHasTheMeansOfItsSteps() {
+    List<Map<String, Object>> each =
+        new SftTrainer(builder("each").set("max_steps", 3).build(), RunContext.silent()).train();
+    List<Map<String, Object>> all =
+        new SftTrainer(
+                builder("all").set("max_steps", 3).set("logging_steps", 3).build(),
+                RunContext.silent())
+            .train();
+    assertEquals(3, each.size());
+    assertEquals(1, all.size());
+    for (String name : List.of("loss", "mean_token_accuracy", "entropy")) {
+      double mean = each.stream().mapToDouble(row -> (Double) row.get(name)).sum() / 3;
+      assertEquals(mean, (Double) all.get(0).get(name), 1e-12, name);
+    }
+  }
+
+  @Test
+  void theDocumentsNameTheFilesReadAndTheFiguresOfTheModelKept() throws IOException {
+    Path second = temporary.resolve("second.jsonl");
+    Files.write(second, Files.readAllLines(train).subList(0, 3));
+    // Steps so large that the model gets worse.
+    List<Map<String, Object>> metrics =
+        new SftTrainer(
+                builder("out")
+                    .set("dataset_path", List.of(train.toString(), second.toString()))
+                    .set("eval_dataset_path", second.toString())
+                    .set("eval_steps", 1)
+                    .set("learning_rate", 1)
+                    .set("max_steps", 4)
+                    .set("save_best", true)
+                    .build(),
+                RunContext.silent())
+            .train();
+    Provenance provenance = Provenance.read(temporary.resolve("out"));
+    assertEquals(
+        List.of("train " + train + " 10", "train " + second + " 3", "eval " + second + " 3"),
+        provenance.data().stream()
+            .map(file -> file.role() + " " + file.path() + " " + file.rows())
+            .toList());
+    assertEquals(
+        Provenance.sha256(model.resolve("model.safetensors")), provenance.startModel().sha256());
+
+    List<Double> losses =
+        metrics.stream()
+            .filter(row -> row.containsKey("eval_loss"))
+            .map(row -> (Double) row.get("eval_loss"))
+            .toList();
+    double best = Collections.min(losses);
+    assertTrue(losses.get(losses.size() - 1) > best, losses.toString());
+    String card = Files.readString(temporary.resolve("out/README.md"));
+    assertTrue(card.contains("| `eval_loss` | " + best + " |"), card);
   }
 
   @Test

@@ -1,8 +1,10 @@
 package org.rlhf4j.cli.bench;
 
 import java.nio.file.Path;
+import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.config.Problems;
 
 /** The keys of {@code bench}: one kind of work on a random model of a given shape. */
 public record BenchConfig(
@@ -31,7 +33,17 @@ public record BenchConfig(
             doc = "Where to compute; N counts the GPUs from 0.",
             defaultValue = "auto",
             choices = {"auto", "cpu", "cuda", "cuda:N"})
-        String device) {
+        String device)
+    implements Checked {
+  @Override
+  public void check(Problems problems) {
+    if (workload != Workload.REWARD) {
+      problems.warnUnused("unless workload is reward", "lengths");
+    }
+    if (workload != Workload.SAMPLE) {
+      problems.warnUnused("unless workload is sample", "top_p");
+    }
+  }
 
   /** What is measured. */
   public enum Workload {

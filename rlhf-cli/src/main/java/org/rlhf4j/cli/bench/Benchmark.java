@@ -93,7 +93,7 @@ public final class Benchmark {
       int[] at = {0};
       Runnable one =
           () -> {
-            step.run(List.of(rows.subList(at[0], at[0] + BATCH)), false);
+            step.run(List.of(rows.subList(at[0], at[0] + BATCH)));
             at[0] += BATCH;
           };
       double tokens = BATCH * ROW;

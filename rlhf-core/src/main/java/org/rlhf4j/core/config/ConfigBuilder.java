@@ -3,10 +3,12 @@ package org.rlhf4j.core.config;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -180,12 +182,18 @@ public final class ConfigBuilder<C extends Record> {
   }
 
   private C build(Set<String> warnings) {
-    Problems found = new Problems();
+    Set<String> set = new HashSet<>();
+    Problems found = new Problems(set::contains);
     problems.lines().forEach(found::add);
     problems.warnings().forEach(found::warn);
     Map<String, Object> values = new LinkedHashMap<>();
     for (ConfigKey key : schema.keys()) {
-      values.put(key.name(), value(key, found));
+      Object value = value(key, found);
+      values.put(key.name(), value);
+      boolean isGiven = given.containsKey(key.name()) || fromFile.containsKey(key.name());
+      if (isGiven && !Objects.equals(value, Schema.defaultOf(key))) {
+        set.add(key.name());
+      }
     }
     Record record = schema.build(values, found);
     warnings.addAll(found.warnings());

@@ -212,6 +212,12 @@ public record TrainingConfig(
     if (lrSchedulerType == LrSchedulerType.CONSTANT && (warmupSteps != 0 || warmupRatio != 0)) {
       problems.warn("lr_scheduler_type constant has no warm-up; constant_with_warmup has");
     }
+    if (effectiveEvalStrategy() != EvalStrategy.STEPS) {
+      problems.warnUnused("unless eval_strategy is steps", "eval_steps");
+    }
+    if (saveStrategy != SaveStrategy.STEPS) {
+      problems.warnUnused("unless save_strategy is steps", "save_steps");
+    }
     boolean evaluates = effectiveEvalStrategy() != EvalStrategy.NO;
     problems.require(
         !evaluates || !evalDatasetPath.isEmpty(),

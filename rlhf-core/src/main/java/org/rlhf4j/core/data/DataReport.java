@@ -1,5 +1,6 @@
 package org.rlhf4j.core.data;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -7,7 +8,7 @@ import java.util.Map;
 /**
  * What became of a data set's rows. Kept and dropped rows add up to the rows read.
  *
- * @param rowsRead rows in the files, bad ones included
+ * @param rowsByFile for each file the rows in it, bad ones included; in the order of reading
  * @param rowsKept rows that are used
  * @param dropped number of rows left out, by reason
  * @param badRows the rows that cannot be used, each with file and line; also counted in {@code
@@ -22,7 +23,7 @@ import java.util.Map;
  * @param maxLength the limit
  */
 public record DataReport(
-    int rowsRead,
+    Map<Path, Integer> rowsByFile,
     int rowsKept,
     Map<String, Integer> dropped,
     List<BadRow> badRows,
@@ -36,15 +37,24 @@ public record DataReport(
 
   /** Checks that every row is accounted for. */
   public DataReport {
-    if (rowsKept + dropped.values().stream().mapToInt(Integer::intValue).sum() != rowsRead) {
+    if (rowsKept + sum(dropped) != sum(rowsByFile)) {
       throw new IllegalStateException(
-          "rows read " + rowsRead + ", kept " + rowsKept + ", dropped " + dropped);
+          "rows read " + rowsByFile + ", kept " + rowsKept + ", dropped " + dropped);
     }
+  }
+
+  private static int sum(Map<?, Integer> counts) {
+    return counts.values().stream().mapToInt(Integer::intValue).sum();
+  }
+
+  /** Rows in the files, bad ones included. */
+  public int rowsRead() {
+    return sum(rowsByFile);
   }
 
   /** Rows left out for any reason. */
   public int rowsDropped() {
-    return rowsRead - rowsKept;
+    return sum(dropped);
   }
 
   /** Kept rows whose prompt ids are no prefix of the whole row's. */
@@ -57,7 +67,7 @@ public record DataReport(
     List<String> lines = new ArrayList<>();
     lines.add(
         "rows: %,d read, %,d kept, %,d dropped, %,d truncated"
-            .formatted(rowsRead, rowsKept, rowsDropped(), truncated));
+            .formatted(rowsRead(), rowsKept, rowsDropped(), truncated));
     dropped.forEach((reason, count) -> lines.add("dropped %,d: %s".formatted(count, reason)));
     badRows.stream().limit(SHOWN).forEach(row -> lines.add("bad row " + row));
     if (!prefixMismatches.isEmpty()) {

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -22,7 +23,7 @@ import org.rlhf4j.core.text.Tokenizer;
  *
  * @param <T> {@link TokenRow}, {@link TokenPair}, {@link ScoreRow} or {@link PromptRow}
  * @param rows the rows kept, in the files' order
- * @param rowIndices for each kept row its number among all rows of the files, from 0
+ * @param origins for each kept row where it stands
  * @param report what became of all rows
  * @param decodedSample the first kept row as text, targets and other tokens apart; ids where there
  *     is no tokenizer
@@ -30,7 +31,11 @@ import org.rlhf4j.core.text.Tokenizer;
  *     targets and order
  */
 public record EncodedDataset<T>(
-    List<T> rows, int[] rowIndices, DataReport report, List<Piece> decodedSample, String dataHash) {
+    List<T> rows,
+    List<RowOrigin> origins,
+    DataReport report,
+    List<Piece> decodedSample,
+    String dataHash) {
   private static final int BAD_ROWS_SHOWN = 3;
 
   /** Text of which either all tokens are targets or none is. */
@@ -150,7 +155,20 @@ public record EncodedDataset<T>(
     int maxBadRows = way.maxBadRows();
     Collector<T> collector = new Collector<>(way);
     MessageDigest digest = sha256();
-    int read = RowReader.read(paths, collector::add, collector::addBad, digest);
+    Map<Path, Integer> rowsByFile = new LinkedHashMap<>();
+    paths.forEach(path -> rowsByFile.put(path, 0));
+    int read =
+        RowReader.read(
+            paths,
+            example -> {
+              rowsByFile.merge(example.origin().file(), 1, Integer::sum);
+              collector.add(example);
+            },
+            bad -> {
+              rowsByFile.merge(bad.origin().file(), 1, Integer::sum);
+              collector.addBad(bad);
+            },
+            digest);
     collector.encodeWaiting();
     collector.badRows.sort(Comparator.comparingInt(row -> row.origin().index()));
     String names = paths.stream().map(Path::toString).collect(Collectors.joining(", "));
@@ -169,7 +187,7 @@ public record EncodedDataset<T>(
                       .map(BadRow::toString)
                       .collect(Collectors.joining("; "))));
     }
-    DataReport report = collector.report(read, encoder.options().maxLength());
+    DataReport report = collector.report(rowsByFile, encoder.options().maxLength());
     if (collector.rows.isEmpty()) {
       throw RlhfException.input(
           "%s: none of the %d rows can be used: %s"
@@ -181,12 +199,12 @@ public record EncodedDataset<T>(
                       .collect(Collectors.joining(", "))));
     }
     for (int i = 0; i < collector.rows.size(); i++) {
-      digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(0, collector.indices.get(i)));
+      digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(0, collector.origins.get(i).index()));
       kind.hash().accept(digest, collector.rows.get(i));
     }
     return new EncodedDataset<>(
         List.copyOf(collector.rows),
-        collector.indices.stream().mapToInt(Integer::intValue).toArray(),
+        List.copyOf(collector.origins),
         report,
         kind.show().apply(collector.rows.get(0)),
         HexFormat.of().formatHex(digest.digest()));
@@ -202,7 +220,7 @@ public record EncodedDataset<T>(
     private final Way<T> way;
     private final List<Example> waiting = new ArrayList<>();
     private final List<T> rows = new ArrayList<>();
-    private final List<Integer> indices = new ArrayList<>();
+    private final List<RowOrigin> origins = new ArrayList<>();
     private final List<Integer> lengths = new ArrayList<>();
     private final Map<String, Integer> dropped = new TreeMap<>();
     private final List<BadRow> badRows = new ArrayList<>();
@@ -251,7 +269,7 @@ public record EncodedDataset<T>(
         dropped.merge(out.reason(), 1, Integer::sum);
       } else if (encoded instanceof Encoded.Kept<T> kept) {
         rows.add(kept.value());
-        indices.add(example.origin().index());
+        origins.add(example.origin());
         truncated += kept.truncated() ? 1 : 0;
         if (kept.prefixMismatch()) {
           mismatches.add(example.origin());
@@ -264,10 +282,10 @@ public record EncodedDataset<T>(
       dropped.merge("bad row", 1, Integer::sum);
     }
 
-    DataReport report(int read, int maxLength) {
+    DataReport report(Map<Path, Integer> rowsByFile, int maxLength) {
       int[] sorted = lengths.stream().mapToInt(Integer::intValue).sorted().toArray();
       return new DataReport(
-          read,
+          rowsByFile,
           rows.size(),
           dropped,
           badRows,

@@ -254,12 +254,13 @@ public final class Generator implements AutoCloseable {
                   .prefill(
                       step, TokenBatch.ofLastTokens(prompts.stream().map(PromptRow::ids).toList()));
           int[] lengths = prompts.stream().mapToInt(prompt -> prompt.ids().length).toArray();
-          cache = model.decoder().startDecoding(prefill, lengths, plan.samples());
           markPrompts(step);
           int[] promptOfSlot = new int[slots.length];
           Arrays.setAll(promptOfSlot, slot -> slot / plan.samples());
           Tensor ofPrompts = model.head().logits(step, prefill.hidden());
           tokens = scope.keep(pick(step, sampler.rows(step, ofPrompts, promptOfSlot)));
+          // Last, since it is closed only by what follows.
+          cache = model.decoder().startDecoding(prefill, lengths, plan.samples());
         }
         try (cache) {
           while (Arrays.stream(slots).anyMatch(slot -> slot.finishReason == null)) {

@@ -48,6 +48,9 @@ public record SamplingConfig(
     problems.require(
         minNewTokens <= maxNewTokens,
         "min_new_tokens " + minNewTokens + " is more than max_new_tokens " + maxNewTokens);
+    if (!doSample) {
+      problems.warnUnused("unless do_sample is true", "temperature", "top_k", "top_p", "min_p");
+    }
     problems.require(!(ignoreEos && suppressEos), "ignore_eos and suppress_eos exclude each other");
   }
 }

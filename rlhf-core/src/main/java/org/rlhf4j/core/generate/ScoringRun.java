@@ -175,7 +175,7 @@ public final class ScoringRun {
               Numbers numbers = scoring.of(scorer, sides);
               for (int side = 0; from < to; from++) {
                 ScoreRow row = data.rows().get(from);
-                write(lines, row, data.rowIndices()[from], side, numbers);
+                write(lines, row, data.origins().get(from).index(), side, numbers);
                 side += row.sides().size();
               }
             }

@@ -579,7 +579,13 @@ public final class Decoder implements AutoCloseable {
   }
 
   private Tensor table(float[] values, int positions, int half) {
-    return torch.ops().convert(scope, scope.of(values, positions, 1, half), type);
+    Tensor exact = scope.of(values, positions, 1, half);
+    if (type == ElementType.FP32) {
+      return exact;
+    }
+    try (exact) {
+      return torch.ops().convert(scope, exact, type);
+    }
   }
 
   /** Cosines of the positions so far, {@code [positions, 1, rotated / 2]}; may be empty. */

@@ -3,6 +3,7 @@ package org.rlhf4j.core.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * What is shown before the first step, in at most {@value #MAX_LINES} lines.
@@ -82,12 +83,14 @@ public record Banner(
     add(
         lines,
         "parameters",
-        String.format(
-            "%s (%s), %s trainable, %s frozen",
-            Format.count(totalParameters),
-            Format.shortCount(totalParameters),
-            Format.count(trainableParameters),
-            Format.count(totalParameters - trainableParameters)));
+        DisplayText.cut(
+            String.format(
+                "%s (%s), %s trainable, %s frozen",
+                Format.count(totalParameters),
+                Format.shortCount(totalParameters),
+                Format.count(trainableParameters),
+                Format.count(totalParameters - trainableParameters)),
+            columns));
     if (batch != null) {
       add(lines, "batch", batch.stepLine());
       add(lines, "", batch.runLine());
@@ -110,8 +113,16 @@ public record Banner(
                     lines,
                     note.getKey(),
                     DisplayText.cut(DisplayText.oneLine(note.getValue()), columns)));
+    if (notes.size() > NOTES_SHOWN) {
+      String more = "and " + (notes.size() - NOTES_SHOWN) + " more notes: " + notesLeftOut();
+      add(lines, "", DisplayText.cut(DisplayText.oneLine(more), columns));
+    }
     add(lines, "output", outputDir);
     return lines;
+  }
+
+  private String notesLeftOut() {
+    return notes.keySet().stream().skip(NOTES_SHOWN).collect(Collectors.joining(", "));
   }
 
   private void addSample(List<String> lines, int columns) {

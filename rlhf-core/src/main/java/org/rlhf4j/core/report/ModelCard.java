@@ -20,7 +20,8 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param tokenizer whether the folder has a tokenizer
  * @param data one entry per data file
  * @param config the merged configuration
- * @param metrics the last figures by metric name
+ * @param metrics the last figures by metric name, up to the model's step
+ * @param step the optimizer step that the model is of
  */
 public record ModelCard(
     String name,
@@ -31,7 +32,8 @@ public record ModelCard(
     boolean tokenizer,
     List<Provenance.DataFile> data,
     Map<String, ?> config,
-    Map<String, ?> metrics) {
+    Map<String, ?> metrics,
+    long step) {
   /** The file's name within {@code output_dir}. */
   public static final String FILE_NAME = "README.md";
 
@@ -45,7 +47,9 @@ public record ModelCard(
     card.append(table(List.of("setting", "value"), rows(config)));
     card.append("\n## Data\n\n").append(table(DATA_HEADER, dataRows()));
     card.append("\n## Results\n\n").append(table(List.of("metric", "value"), rows(metrics)));
-    card.append("\nThe figures are the last of the run; all of them stand in `metrics.jsonl`, the")
+    card.append("\nThe figures are the last up to step ")
+        .append(step)
+        .append(", which the model is of; all of them stand in `metrics.jsonl`, the")
         .append(" versions, hashes and the command in `provenance.json`.\n");
     return card.append("\n## How to load it\n\n").append(howToLoad()).toString();
   }

@@ -2,6 +2,7 @@ package org.rlhf4j.core.report;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -12,8 +13,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.TreeSet;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 
 /**
  * {@code provenance.json}: what a later reader needs to repeat the run. Java version, operating
@@ -104,7 +107,7 @@ public record Provenance(
   /** SHA-256 of a file's bytes, in hex. */
   public static String sha256(Path file) {
     try (InputStream in = Files.newInputStream(file)) {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      MessageDigest digest = digest();
       byte[] buffer = new byte[1 << 16];
       for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
         digest.update(buffer, 0, read);
@@ -112,6 +115,33 @@ public record Provenance(
       return HexFormat.of().formatHex(digest.digest());
     } catch (IOException e) {
       throw RlhfException.input("cannot read " + file + ": " + ReportFiles.reason(e), e);
+    }
+  }
+
+  /**
+   * SHA-256 of a model's weights, in hex: that of the one file, or of several files that of the
+   * lines of their names and hashes.
+   *
+   * @param folder a model as Hugging Face stores it
+   */
+  public static String weightsSha256(Path folder) {
+    ModelFolder model = ModelFolder.open(folder);
+    TreeSet<Path> files = new TreeSet<>();
+    model.tensorNames().forEach(name -> files.add(model.fileOf(name).path()));
+    if (files.size() == 1) {
+      return sha256(files.first());
+    }
+    MessageDigest digest = digest();
+    for (Path file : files) {
+      String line = file.getFileName() + " " + sha256(file) + "\n";
+      digest.update(line.getBytes(StandardCharsets.UTF_8));
+    }
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  private static MessageDigest digest() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java platform has SHA-256", e);
     }

@@ -18,6 +18,7 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param loggingSteps steps between training rows
  * @param evalSteps steps between evaluations, or null without
  * @param saveSteps steps between checkpoints, or null where they are not saved by steps
+ * @param numInputTokensSeen tokens computed so far
  * @param bestMetric the best evaluation figure so far, or null
  * @param bestModelCheckpoint folder name of the checkpoint that had it, or null
  * @param logHistory rows of {@link MetricsLog#logHistory()}
@@ -31,6 +32,7 @@ public record TrainerState(
     int loggingSteps,
     Integer evalSteps,
     Integer saveSteps,
+    long numInputTokensSeen,
     Double bestMetric,
     String bestModelCheckpoint,
     List<Map<String, Object>> logHistory) {
@@ -52,7 +54,7 @@ public record TrainerState(
     keys.put("log_history", logHistory);
     keys.put("logging_steps", loggingSteps);
     keys.put("max_steps", maxSteps);
-    keys.put("num_input_tokens_seen", 0);
+    keys.put("num_input_tokens_seen", numInputTokensSeen);
     keys.put("num_train_epochs", numTrainEpochs);
     keys.put("save_steps", saveSteps);
     keys.put("stateful_callbacks", Map.of());

@@ -44,10 +44,17 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
   /**
    * Opens a device for a run that goes on, with the choices that it was started with.
    *
-   * @throws RlhfException where other threads are asked for
+   * @throws RlhfException where other threads are asked for, or its device is not there
    */
   static Compute again(String deviceName, TrainingPosition.Numerics before, Console console) {
     Torch torch = Torch.open(deviceName);
+    String device = torch.deviceName();
+    if (!device.equals(before.device())) {
+      torch.close();
+      console.line(
+          "computing on %s, as the run was started, not on %s".formatted(before.device(), device));
+      torch = Torch.open(before.device());
+    }
     int now = torch.threads();
     if (now != before.threads()) {
       if (Integer.valueOf(now).equals(Integer.getInteger(THREADS_PROPERTY))) {

@@ -39,8 +39,8 @@ public final class LanguageModelStep {
    * @param update of the weights
    * @param loss before the update
    * @param tokens computed
-   * @param accuracy share of the targets that are the most likely word; NaN without statistics
-   * @param entropy mean of the distributions in nats; NaN without statistics
+   * @param accuracy share of the targets that are the most likely word
+   * @param entropy mean of the distributions in nats
    */
   public record Outcome(
       Optimization.Update update, double loss, long tokens, double accuracy, double entropy) {}
@@ -48,11 +48,10 @@ public final class LanguageModelStep {
   /**
    * Sums the gradients of the micro-batches and moves the weights once.
    *
-   * @param statistics whether accuracy and entropy are wanted
    * @throws org.rlhf4j.core.RlhfException if the loss or the gradients are not finite; then nothing
    *     is moved
    */
-  public Outcome run(List<List<PackedRow>> microBatches, boolean statistics) {
+  public Outcome run(List<List<PackedRow>> microBatches) {
     List<TokenBatch> batches = new ArrayList<>();
     long stepTargets = 0;
     for (List<PackedRow> rows : microBatches) {
@@ -66,7 +65,7 @@ public final class LanguageModelStep {
       for (TokenBatch batch : batches) {
         Derivative derivative = new Derivative(batch, stepTargets);
         LmHead.Found found =
-            model.addGradients(batch, derivative, recording, gradients, statistics);
+            model.addGradients(batch, derivative, recording, gradients, true);
         sums.add(found, derivative.lossOf(found.logProbs()), batch.tokens());
       }
       if (!Double.isFinite(sums.loss)) {
@@ -167,13 +166,11 @@ public final class LanguageModelStep {
     private long targets;
     private double correct;
     private double entropies;
-    private boolean hasStatistics;
 
     void add(LmHead.Found found, double batchLoss, long batchTokens) {
       loss += batchLoss;
       tokens += batchTokens;
       targets += found.logProbs().length;
-      hasStatistics = found.correct().length > 0;
       for (float one : found.correct()) {
         correct += one;
       }
@@ -183,11 +180,11 @@ public final class LanguageModelStep {
     }
 
     double accuracy() {
-      return hasStatistics ? correct / targets : Double.NaN;
+      return correct / targets;
     }
 
     double entropy() {
-      return hasStatistics ? entropies / targets : Double.NaN;
+      return entropies / targets;
     }
   }
 }

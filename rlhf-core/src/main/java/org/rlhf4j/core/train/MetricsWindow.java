@@ -7,6 +7,7 @@ import org.rlhf4j.core.report.MetricNames;
 /** Gathers steps until a row of training metrics is due. */
 final class MetricsWindow {
   private double lossSum;
+  private final Map<String, Double> figureSums = new LinkedHashMap<>();
   private long steps;
   private long tokens;
   private TrainingPosition.LastStep last;
@@ -16,6 +17,7 @@ final class MetricsWindow {
   /** Goes on where a checkpoint stopped. */
   void restore(TrainingPosition.Window window) {
     lossSum = window.lossSum();
+    figureSums.putAll(window.figureSums());
     steps = window.steps();
     tokens = window.tokens();
     last = window.last();
@@ -23,12 +25,23 @@ final class MetricsWindow {
 
   /** For a checkpoint. */
   TrainingPosition.Window state() {
-    return new TrainingPosition.Window(lossSum, steps, tokens, last);
+    return new TrainingPosition.Window(
+        lossSum, new LinkedHashMap<>(figureSums), steps, tokens, last);
   }
 
-  /** Takes in a step. */
-  void add(Optimization.Update update, double loss, long stepTokens, double epoch) {
+  /**
+   * Takes in a step.
+   *
+   * @param figures further ones, the same for every step, of which the row has the means
+   */
+  void add(
+      Optimization.Update update,
+      double loss,
+      long stepTokens,
+      double epoch,
+      Map<String, ? extends Number> figures) {
     lossSum += loss;
+    figures.forEach((name, value) -> figureSums.merge(name, value.doubleValue(), Double::sum));
     steps++;
     tokens += stepTokens;
     tokensSince += stepTokens;
@@ -51,10 +64,12 @@ final class MetricsWindow {
     row.put(MetricNames.LOSS, lossSum / steps);
     row.put(MetricNames.GRAD_NORM, last.gradientNorm());
     row.put(MetricNames.LEARNING_RATE, last.learningRate());
+    figureSums.forEach((name, sum) -> row.put(name, sum / steps));
     row.putAll(more);
     row.put(MetricNames.NUM_TOKENS, tokens);
     row.put(MetricNames.TOKENS_PER_SECOND, tokensSince / ((System.nanoTime() - sinceNanos) / 1e9));
     lossSum = 0;
+    figureSums.clear();
     steps = 0;
     tokensSince = 0;
     last = null;

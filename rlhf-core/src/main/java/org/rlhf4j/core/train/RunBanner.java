@@ -4,7 +4,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.BadRow;
 import org.rlhf4j.core.data.DataReport;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.Packing;
@@ -19,11 +21,14 @@ import org.rlhf4j.core.report.Provenance;
 
 /** Gathers what a run says of itself at its start. */
 public final class RunBanner {
+  private static final int BAD_ROWS_SHOWN = 3;
+
   private final TrainingRun run;
   private final String title;
   private final long parameters;
   private final String model;
   private final List<DataSummary> data = new ArrayList<>();
+  private final List<String> warnings = new ArrayList<>();
   private final Map<String, String> notes = new LinkedHashMap<>();
   private MarkedText sample = new MarkedText(List.of());
   private Banner.Batch batch;
@@ -70,14 +75,28 @@ public final class RunBanner {
             report.maxLength()));
     if (report.prefixMismatchCount() > 0) {
       notes.put(
-          "prefix",
-          name
-              + ": "
-              + report.prefixMismatchCount()
+          name + " prefix",
+          report.prefixMismatchCount()
               + " prompts encode differently alone than before their answer, first "
               + report.prefixMismatches().get(0));
     }
+    if (!report.badRows().isEmpty()) {
+      warnings.add(badRows(name, report.badRows()));
+    }
     return this;
+  }
+
+  private static String badRows(String name, List<BadRow> rows) {
+    int more = rows.size() - BAD_ROWS_SHOWN;
+    return "%s data: %,d unusable rows are left out: %s%s"
+        .formatted(
+            name,
+            rows.size(),
+            rows.stream()
+                .limit(BAD_ROWS_SHOWN)
+                .map(BadRow::toString)
+                .collect(Collectors.joining("; ")),
+            more > 0 ? "; and %,d more".formatted(more) : "");
   }
 
   /** Adds what packing did, where it did anything. */
@@ -135,5 +154,6 @@ public final class RunBanner {
                 sample,
                 notes,
                 run.outputDir().toString()));
+    warnings.forEach(run.console()::warn);
   }
 }

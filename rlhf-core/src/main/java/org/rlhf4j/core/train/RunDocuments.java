@@ -22,6 +22,7 @@ final class RunDocuments {
   private final TrainingRun.Job job;
   private final Instant started = Instant.now();
   private final Map<Path, String> hashes = new HashMap<>();
+  private Provenance.Model startModel;
 
   /**
    * What is known of a run at its start.
@@ -58,12 +59,16 @@ final class RunDocuments {
    * Writes both for a run that is done.
    *
    * @param step its last
+   * @param modelStep the step that the final model is of
    * @param metrics its rows of metrics
    */
-  void writeFinal(long step, List<Map<String, Object>> metrics) {
+  void writeFinal(long step, long modelStep, List<Map<String, Object>> metrics) {
     provenance(Instant.now(), step).write(facts.outputDir());
     Map<String, Object> last = new LinkedHashMap<>();
     for (Map<String, Object> row : metrics) {
+      if (((Number) row.get(MetricNames.STEP)).longValue() > modelStep) {
+        continue;
+      }
       row.forEach(
           (name, value) -> {
             if (!MetricNames.isWallClock(name)) {
@@ -80,30 +85,47 @@ final class RunDocuments {
             facts.hasTokenizer(),
             dataFiles(),
             Config.toMap(facts.config()),
-            last)
+            last,
+            modelStep)
         .write(facts.outputDir());
   }
 
   private Provenance provenance(Instant finished, Long toStep) {
     List<Provenance.Session> sessions = new ArrayList<>();
     TrainingPosition resumed = facts.resumed();
-    if (resumed != null && Files.exists(facts.outputDir().resolve(Provenance.FILE_NAME))) {
+    if (resumed != null && hasProvenance()) {
       sessions.addAll(Provenance.read(facts.outputDir()).sessions());
       sessions.removeIf(session -> session.started().equals(started));
     }
     long from = resumed == null ? 0 : resumed.step();
     sessions.add(new Provenance.Session(started, finished, from, toStep));
-    String base = facts.training().modelNameOrPath();
-    Path baseWeights = Path.of(base).resolve("model.safetensors");
     return new Provenance(
         facts.method(),
         versions(),
         facts.command().isEmpty() ? null : facts.command(),
         Config.toMap(facts.config()),
         dataFiles(),
-        new Provenance.Model(base, Files.exists(baseWeights) ? sha256(baseWeights) : null),
+        startModel(),
         numerics(),
         sessions);
+  }
+
+  /** As the run was first started: its folder may be gone when the run goes on. */
+  private Provenance.Model startModel() {
+    if (startModel == null && facts.resumed() != null && hasProvenance()) {
+      startModel = Provenance.read(facts.outputDir()).startModel();
+    } else if (startModel == null) {
+      String base = facts.training().modelNameOrPath();
+      Path folder = Path.of(base);
+      startModel =
+          new Provenance.Model(
+              base, Files.isDirectory(folder) ? Provenance.weightsSha256(folder) : null);
+    }
+    return startModel;
+  }
+
+  private boolean hasProvenance() {
+    return Files.exists(facts.outputDir().resolve(Provenance.FILE_NAME));
   }
 
   private Map<String, String> versions() {
@@ -133,12 +155,8 @@ final class RunDocuments {
 
   private List<Provenance.DataFile> dataFiles() {
     List<Provenance.DataFile> files = new ArrayList<>();
-    for (Path path : facts.training().datasetPath()) {
-      files.add(dataFile("train", path, job.data().trainRows()));
-    }
-    for (Path path : facts.training().evalDatasetPath()) {
-      files.add(dataFile("eval", path, job.data().evalRows()));
-    }
+    job.data().trainRows().forEach((path, rows) -> files.add(dataFile("train", path, rows)));
+    job.data().evalRows().forEach((path, rows) -> files.add(dataFile("eval", path, rows)));
     return files;
   }
 

@@ -17,9 +17,10 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ResumeFrom;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.report.Console;
 
 /** The output folder of a run: whose it is, where it stands, and which checkpoints it keeps. */
-final class RunFolder {
+final class RunFolder implements AutoCloseable {
   static final String CONFIG_FILE = "config.yaml";
   static final String PROGRESS_FILE = "trainer_progress.json";
   static final String OPTIMIZER_FILE = "optimizer.safetensors";
@@ -57,6 +58,7 @@ final class RunFolder {
       Set.of("samples", "tensorboard", "iterations", BestModel.FOLDER);
 
   private final Path path;
+  private RunLock lock;
 
   private RunFolder(Path path) {
     this.path = path;
@@ -64,16 +66,31 @@ final class RunFolder {
 
   /**
    * Looks at the folder: a new one, one to be cleared, or one whose run goes on. Nothing is deleted
-   * yet but what a crash left half-written.
+   * yet but what a crash left half-written, once it is clear that the folder is this run's.
    *
    * @param config of the run, with all its keys
-   * @return the folder, and the checkpoint to continue from or null
+   * @return the folder, locked, which the caller closes; and the checkpoint to continue from or
+   *     null
+   * @throws RlhfException if it is not this run's, or another process is writing to it
    */
-  static Opened open(Record config, TrainingConfig training) {
+  static Opened open(Record config, TrainingConfig training, Console console) {
     RunFolder folder = new RunFolder(training.outputDir().toAbsolutePath().normalize());
     folder.requireNoInputs(config);
-    folder.requireFolder();
-    AtomicFiles.removeLeftovers(folder.path);
+    folder.createFolder();
+    folder.lock = RunLock.take(folder.path, console);
+    Opened opened = null;
+    try {
+      AtomicFiles.requireWritable(folder.path.resolve(CONFIG_FILE));
+      opened = open(folder, config, training);
+      return opened;
+    } finally {
+      if (opened == null) {
+        folder.close();
+      }
+    }
+  }
+
+  private static Opened open(RunFolder folder, Record config, TrainingConfig training) {
     ResumeFrom from = training.resumeFromCheckpoint();
     List<Path> content = folder.content();
     if (from instanceof ResumeFrom.Checkpoint given) {
@@ -85,13 +102,16 @@ final class RunFolder {
       if (!content.isEmpty() && !run.equals(folder.path)) {
         throw folder.notEmpty(content);
       }
+      AtomicFiles.removeLeftovers(folder.path);
       return new Opened(folder, given.folder());
     }
     if (content.isEmpty()) {
+      AtomicFiles.removeLeftovers(folder.path);
       return new Opened(folder, null);
     }
     boolean aRun = Files.exists(folder.path.resolve(CONFIG_FILE));
     if (from instanceof ResumeFrom.Auto && aRun) {
+      AtomicFiles.removeLeftovers(folder.path);
       List<Path> checkpoints = folder.checkpoints();
       if (!checkpoints.isEmpty()) {
         return new Opened(folder, checkpoints.get(checkpoints.size() - 1));
@@ -106,6 +126,8 @@ final class RunFolder {
               + " holds no run (it has no "
               + CONFIG_FILE
               + "), so nothing in it is replaced; choose another folder");
+    } else {
+      AtomicFiles.removeLeftovers(folder.path);
     }
     return new Opened(folder, null);
   }
@@ -179,17 +201,22 @@ final class RunFolder {
     return path;
   }
 
-  private void requireFolder() {
+  private void createFolder() {
     try {
       Files.createDirectories(path);
     } catch (IOException e) {
       throw RlhfException.environment(
           "output_dir: cannot write to " + path + " (" + reason(e) + ")", e);
     }
-    AtomicFiles.requireWritable(path.resolve(CONFIG_FILE));
   }
 
-  private static String reason(IOException e) {
+  /** Gives the folder free for other runs. */
+  @Override
+  public void close() {
+    lock.close();
+  }
+
+  static String reason(IOException e) {
     if (e instanceof FileAlreadyExistsException) {
       return "a file of that name is in the way";
     }
@@ -199,9 +226,13 @@ final class RunFolder {
     return e.getClass().getSimpleName().replace("Exception", "");
   }
 
+  /** What is in it, but for the lock and what a crash left half-written. */
   private List<Path> content() {
     try (Stream<Path> entries = Files.list(path)) {
-      return entries.sorted().toList();
+      return entries
+          .filter(entry -> !entry.getFileName().toString().startsWith(".rlhf4j-"))
+          .sorted()
+          .toList();
     } catch (IOException e) {
       throw RlhfException.environment("output_dir: cannot read " + path, e);
     }
@@ -218,13 +249,15 @@ final class RunFolder {
     }
   }
 
-  private static void delete(Path tree) {
-    try (Stream<Path> all = Files.walk(tree)) {
-      for (Path entry : all.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(entry);
-      }
+  private static void delete(Path entry) {
+    if (Files.isDirectory(entry)) {
+      AtomicFiles.deleteFolder(entry);
+      return;
+    }
+    try {
+      Files.delete(entry);
     } catch (IOException e) {
-      throw RlhfException.environment("cannot delete " + tree + " (" + reason(e) + ")", e);
+      throw RlhfException.environment("cannot delete " + entry + " (" + reason(e) + ")", e);
     }
   }
 

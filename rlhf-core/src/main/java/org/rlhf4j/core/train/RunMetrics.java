@@ -71,15 +71,10 @@ final class RunMetrics implements AutoCloseable {
 
   /**
    * Writes the training row of the steps that wait, of which there is at least one.
-   *
-   * @param more further metrics of the row
    */
-  void writeWindow(long step, Map<String, ?> more) {
-    Map<String, Object> figures = new LinkedHashMap<>(more);
-    if (log.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS))) {
-      figures.putAll(firstRow);
-    }
-    write(step, window.take(figures));
+  void writeWindow(long step) {
+    boolean first = log.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS));
+    write(step, window.take(first ? firstRow : Map.of()));
   }
 
   /** Writes a row; the clock and the memory are added. */

@@ -42,11 +42,13 @@ record TrainingPosition(
    * Sums since the last row of metrics.
    *
    * @param lossSum of the losses of the steps since
+   * @param figureSums of the other figures of these steps, by name
    * @param steps since
    * @param tokens of the whole run so far
    * @param last what is known of the last of these steps; null where there are none
    */
-  record Window(double lossSum, long steps, long tokens, LastStep last) {}
+  record Window(
+      double lossSum, Map<String, Double> figureSums, long steps, long tokens, LastStep last) {}
 
   /**
    * A step that waits for its row of metrics.
@@ -60,12 +62,14 @@ record TrainingPosition(
   /**
    * Resolved choices.
    *
+   * @param device cpu or cuda:n
    * @param dtype fp32 or bf16
    * @param dtypeReason why that one
    * @param threads of one operation
    * @param savedType of the start model's files
    */
-  record Numerics(String dtype, String dtypeReason, int threads, String savedType) {}
+  record Numerics(
+      String device, String dtype, String dtypeReason, int threads, String savedType) {}
 
   void write(Path folder) {
     try {
@@ -79,7 +83,12 @@ record TrainingPosition(
   static TrainingPosition read(Path folder) {
     Path file = folder.resolve(RunFolder.PROGRESS_FILE);
     try {
-      return JSON.readValue(file.toFile(), TrainingPosition.class);
+      TrainingPosition position = JSON.readValue(file.toFile(), TrainingPosition.class);
+      if (position.window.figureSums == null || position.numerics.device == null) {
+        throw RlhfException.input(
+            file + " was written by an earlier version of the library, which kept less in it");
+      }
+      return position;
     } catch (IOException e) {
       throw RlhfException.input(file + " cannot be read: " + e.getMessage(), e);
     }

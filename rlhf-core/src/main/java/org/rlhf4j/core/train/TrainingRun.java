@@ -71,22 +71,35 @@ public final class TrainingRun implements AutoCloseable {
     this.config = config;
     this.training = training;
     this.context = context;
-    RunFolder.Opened opened = RunFolder.open(config, training);
+    RunFolder.Opened opened = RunFolder.open(config, training, context.console());
     this.folder = opened.folder();
     this.best = new BestModel(folder.path());
     this.checkpoint = opened.checkpoint();
-    this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
-    if (resumed != null) {
-      RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
+    Tokenizer loaded = null;
+    boolean complete = false;
+    try {
+      this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
+      if (resumed != null) {
+        RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
+      }
+      this.start =
+          ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
+      this.savedType = savedType();
+      loaded = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
+      this.tokenizer = loaded;
+      this.compute =
+          resumed == null
+              ? Compute.open(training.device(), training.dtype())
+              : Compute.again(training.device(), resumed.numerics(), context.console());
+      complete = true;
+    } finally {
+      if (!complete) {
+        if (loaded != null) {
+          loaded.close();
+        }
+        folder.close();
+      }
     }
-    this.start =
-        ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
-    this.savedType = savedType();
-    this.tokenizer = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
-    this.compute =
-        resumed == null
-            ? Compute.open(training.device(), training.dtype())
-            : Compute.again(training.device(), resumed.numerics(), context.console());
   }
 
   /**
@@ -250,10 +263,14 @@ public final class TrainingRun implements AutoCloseable {
    *
    * @param trainHash of the training rows
    * @param evalHash of the evaluation rows, empty without
-   * @param trainRows rows read
-   * @param evalRows rows read
+   * @param trainRows rows read, by file
+   * @param evalRows rows read, by file
    */
-  public record DataUsed(String trainHash, String evalHash, long trainRows, long evalRows) {
+  public record DataUsed(
+      String trainHash,
+      String evalHash,
+      Map<Path, Integer> trainRows,
+      Map<Path, Integer> evalRows) {
     /**
      * Of data sets.
      *
@@ -263,8 +280,8 @@ public final class TrainingRun implements AutoCloseable {
       return new DataUsed(
           train.dataHash(),
           held == null ? "" : held.dataHash(),
-          train.report().rowsRead(),
-          held == null ? 0 : held.report().rowsRead());
+          train.report().rowsByFile(),
+          held == null ? Map.of() : held.report().rowsByFile());
     }
   }
 
@@ -371,11 +388,6 @@ public final class TrainingRun implements AutoCloseable {
     return context.stop().requested();
   }
 
-  /** Whether the step that is about to run will be the last before a row of metrics. */
-  public boolean nextIsLogged() {
-    return (step + 1) % training.loggingSteps() == 0 || step + 1 == job.totalSteps();
-  }
-
   /**
    * Counts a finished step, and writes a row of metrics where one is due.
    *
@@ -383,15 +395,18 @@ public final class TrainingRun implements AutoCloseable {
    * @param loss of the step
    * @param stepTokens tokens that were computed
    * @param epoch passes over the data after the step
-   * @param more further metrics of the row
+   * @param figures further ones, the same for every step; a row has the means over its steps
    */
   public void finishStep(
-      Optimization.Update update, double loss, long stepTokens, double epoch, Map<String, ?> more) {
-    boolean logged = nextIsLogged();
+      Optimization.Update update,
+      double loss,
+      long stepTokens,
+      double epoch,
+      Map<String, ? extends Number> figures) {
     step++;
-    metrics.window().add(update, loss, stepTokens, epoch);
-    if (logged) {
-      metrics.writeWindow(step, more);
+    metrics.window().add(update, loss, stepTokens, epoch, figures);
+    if (step % training.loggingSteps() == 0 || step == job.totalSteps()) {
+      metrics.writeWindow(step);
     }
   }
 
@@ -515,6 +530,7 @@ public final class TrainingRun implements AutoCloseable {
         job.data().evalHash(),
         metrics.window().state(),
         new TrainingPosition.Numerics(
+            torch().deviceName(),
             compute.dtypeName(),
             compute.reason(),
             torch().threads(),
@@ -535,6 +551,7 @@ public final class TrainingRun implements AutoCloseable {
         training.loggingSteps(),
         training.effectiveEvalStrategy() == EvalStrategy.STEPS ? training.evalSteps() : null,
         training.saveStrategy() == SaveStrategy.STEPS ? training.saveSteps() : null,
+        metrics.window().state().tokens(),
         best.found() == null ? null : best.found().score(),
         best.found() == null ? null : BestModel.FOLDER,
         metrics.history());
@@ -546,15 +563,16 @@ public final class TrainingRun implements AutoCloseable {
    */
   public void finish() {
     if (!metrics.window().isEmpty()) {
-      metrics.writeWindow(step, Map.of());
+      metrics.writeWindow(step);
     }
-    if (training.saveBest() && best.found() != null) {
+    BestModel.Found kept = training.saveBest() ? best.found() : null;
+    if (kept != null) {
       best.copyTo(folder.path());
     } else {
       job.saver().write(folder.path());
     }
     Curves.write(folder.path(), method, metrics.rows(), context.console());
-    documents.writeFinal(step, metrics.rows());
+    documents.writeFinal(step, kept == null ? step : kept.step(), metrics.rows());
     metrics.sync();
   }
 
@@ -572,5 +590,6 @@ public final class TrainingRun implements AutoCloseable {
       tokenizer.close();
     }
     compute.close();
+    folder.close();
   }
 }

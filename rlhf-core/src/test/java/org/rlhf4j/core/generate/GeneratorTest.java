@@ -199,7 +199,8 @@ class GeneratorTest {
         }
       }
       System.out.println("bf16: " + flipped + " of " + drawn + " draws differ by batch size");
-      assertTrue(flipped <= 0.02 * drawn, flipped + " of " + drawn + " draws flipped");
+      // 1 of 1528 where it was measured; other processors sum in other orders.
+      assertTrue(flipped <= 4, flipped + " of " + drawn + " draws flipped");
     }
   }
 

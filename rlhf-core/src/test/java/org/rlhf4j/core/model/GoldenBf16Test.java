@@ -1,6 +1,7 @@
 package org.rlhf4j.core.model;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -206,7 +207,12 @@ class GoldenBf16Test {
     int flipped = 0;
     int flippedByHuggingFace = 0;
     List<String> flips = new ArrayList<>();
-    for (GoldenCase golden : languageModels().filter(c -> recorded.has(c.name())).toList()) {
+    List<GoldenCase> cases =
+        languageModels()
+            .filter(golden -> recorded.has(golden.name()))
+            .toList();
+    assertFalse(cases.isEmpty());
+    for (GoldenCase golden : cases) {
       JsonNode allowed = huggingFace(golden);
       flippedByHuggingFace += allowed.path("greedy_rows_that_differ").asInt();
       try (CausalLm model = golden.causalLm(torch, ElementType.BF16);

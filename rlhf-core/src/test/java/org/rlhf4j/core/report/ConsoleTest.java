@@ -199,17 +199,17 @@ class ConsoleTest {
     assertEquals(
         """
         RLHF4J 0.1.0 · sft
-          model       models/tiny (llama)
-          compute     cpu · bf16 · 2 threads
-          parameters  260,032 (260.0K), 260,000 trainable, 32 frozen
-          batch       8 rows x 4 accumulated = 32 rows per step
-                      1,600 rows x 2 epochs = 100 steps
-          train data  1,600 rows read, 1,137 kept, 463 dropped (too…
-                      tokens per row: median 211, p95 489, max 512;…
-          sample      learned from what stands in ⟦ ⟧, the rest is …
-                      Tell me a story.⟦ Once⟧
-          stop        </s>
-          output      runs/sft
+          model        models/tiny (llama)
+          compute      cpu · bf16 · 2 threads
+          parameters   260,032 (260.0K), 260,000 trainable, 32 fro…
+          batch        8 rows x 4 accumulated = 32 rows per step
+                       1,600 rows x 2 epochs = 100 steps
+          train data   1,600 rows read, 1,137 kept, 463 dropped (to…
+                       tokens per row: median 211, p95 489, max 512…
+          sample       learned from what stands in ⟦ ⟧, the rest is…
+                       Tell me a story.⟦ Once⟧
+          stop         </s>
+          output       runs/sft
         """,
         text());
   }
@@ -227,6 +227,7 @@ class ConsoleTest {
     plain.banner(large);
     String[] lines = text().split("\n");
     assertTrue(lines.length <= 25, lines.length + " lines");
+    assertTrue(text().contains("and 27 more notes: note 3, "), text());
     for (String line : lines) {
       assertTrue(DisplayText.width(line) <= 60, line);
     }

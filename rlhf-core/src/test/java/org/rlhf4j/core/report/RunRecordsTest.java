@@ -54,7 +54,7 @@ class RunRecordsTest {
     row.put("step", 10L);
     row.put("loss", 0.1 + 0.2);
     TrainerState state =
-        new TrainerState(10, 100, 0.2, 2, 8, 10, null, 50, 1.5, "checkpoint-10", List.of(row));
+        new TrainerState(10, 100, 0.2, 2, 8, 10, null, 50, 4096, 1.5, "checkpoint-10", List.of(row));
     state.write(folder);
 
     JsonNode json = new ObjectMapper().readTree(folder.resolve("trainer_state.json").toFile());
@@ -158,7 +158,8 @@ class RunRecordsTest {
             true,
             List.of(new Provenance.DataFile("train", "a.jsonl", "00ff", 1600)),
             config,
-            Map.of("eval_loss", 1.25));
+            Map.of("eval_loss", 1.25),
+            90);
     card.write(folder);
     assertEquals(
         """
@@ -193,7 +194,8 @@ class RunRecordsTest {
         | --- | --- |
         | `eval_loss` | 1.25 |
 
-        The figures are the last of the run; all of them stand in `metrics.jsonl`, the versions, \
+        The figures are the last up to step 90, which the model is of; all of them stand in \
+        `metrics.jsonl`, the versions, \
         hashes and the command in `provenance.json`.
 
         ## How to load it
@@ -223,7 +225,7 @@ class RunRecordsTest {
   void aRewardModelsCardLoadsASequenceClassifier() throws Exception {
     ModelCard card =
         new ModelCard(
-            "rm", "reward", "0.1.0", "models/tiny", true, false, List.of(), Map.of(), Map.of());
+            "rm", "reward", "0.1.0", "models/tiny", true, false, List.of(), Map.of(), Map.of(), 1);
     String text = card.render();
     JsonNode head = new YAMLMapper().readTree(text.substring(4, text.indexOf("\n---\n", 4)));
     assertEquals("text-classification", head.get("pipeline_tag").asText());
