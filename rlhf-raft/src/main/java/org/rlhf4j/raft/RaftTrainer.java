@@ -391,9 +391,7 @@ public final class RaftTrainer {
           microBatches.add(pick(state.rows(), indices));
         }
         LanguageModelStep.Outcome outcome =
-            run.guarded(
-                () -> LanguageModelStep.lines(microBatches),
-                () -> step.run(microBatches));
+            run.guarded(() -> LanguageModelStep.lines(microBatches), () -> step.run(microBatches));
         state.stepDone();
         double epoch = epoch(schedule, state);
         run.finishStep(

@@ -154,8 +154,12 @@ class RaftTrainerTest {
             "eval_steps has no effect here: held-out prompts are answered every iteration"),
         warnings);
     warnings.clear();
-    builder("out").set("do_sample", false).set("samples_per_prompt", 1).set("top_k", 5)
-        .onWarning(warnings::add).build();
+    builder("out")
+        .set("do_sample", false)
+        .set("samples_per_prompt", 1)
+        .set("top_k", 5)
+        .onWarning(warnings::add)
+        .build();
     assertEquals(List.of("top_k has no effect unless do_sample is true"), warnings);
   }
 
@@ -166,8 +170,7 @@ class RaftTrainerTest {
     String tooLong = "{\"prompt\": \"%s\"}\n".formatted("many words ".repeat(40));
     Files.writeString(held, tooLong, StandardOpenOption.APPEND);
     ByteArrayOutputStream shown = new ByteArrayOutputStream();
-    Console console =
-        Console.plain(new PrintStream(shown, true, UTF_8), 160);
+    Console console = Console.plain(new PrintStream(shown, true, UTF_8), 160);
     List<Map<String, Object>> metrics =
         new RaftTrainer(
                 builder("out")

@@ -452,7 +452,8 @@ class RewardTrainerTest {
         train, "{\"chosen_input_ids\": [256, 65, 257], \"rejected_input_ids\": [256, 66]}\n");
     failure = assertThrows(RlhfException.class, () -> train(builder("ids")));
     assertEquals(ExitCode.CONFIG, failure.exitCode());
-    assertTrue(failure.getMessage().startsWith(train + ":1: ends with token 257"), failure.getMessage());
+    assertTrue(
+        failure.getMessage().startsWith(train + ":1: ends with token 257"), failure.getMessage());
     assertTrue(failure.getMessage().contains("pad_token_id"), failure.getMessage());
   }
 

@@ -123,8 +123,7 @@ public final class SftTrainer {
             }
             LanguageModelStep.Outcome outcome =
                 run.guarded(
-                    () -> LanguageModelStep.lines(microBatches),
-                    () -> step.run(microBatches));
+                    () -> LanguageModelStep.lines(microBatches), () -> step.run(microBatches));
             double epoch = plan.epochAfter(run.step() + 1);
             run.finishStep(
                 outcome.update(), outcome.loss(), outcome.tokens(), epoch, statistics(outcome));

@@ -244,8 +244,7 @@ public final class ModelFolder {
     return files;
   }
 
-  private static Map<String, WeightFile> openListed(
-      Path folder, Format format, JsonNode map) {
+  private static Map<String, WeightFile> openListed(Path folder, Format format, JsonNode map) {
     Path indexFile = folder.resolve(format.index());
     TreeSet<String> names = new TreeSet<>();
     for (Map.Entry<String, JsonNode> entry : map.properties()) {

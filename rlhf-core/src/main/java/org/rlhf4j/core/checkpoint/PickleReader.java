@@ -391,7 +391,8 @@ final class PickleReader {
       }
       return numbers;
     }
-    throw damaged("a shape or stride is " + kind(value) + ", expected a tuple of at most " + MOST_DIMENSIONS);
+    throw damaged(
+        "a shape or stride is " + kind(value) + ", expected a tuple of at most " + MOST_DIMENSIONS);
   }
 
   /** A module's state dictionary carries versions of its modules, which say nothing of tensors. */

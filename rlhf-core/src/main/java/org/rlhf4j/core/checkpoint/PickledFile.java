@@ -97,7 +97,10 @@ public final class PickledFile extends WeightFile {
               String place = path + ": tensor " + Printable.of(name);
               if (entry == null) {
                 throw RlhfException.input(
-                    place + ": its data, entry data/" + Printable.of(storage.key()) + ", is missing");
+                    place
+                        + ": its data, entry data/"
+                        + Printable.of(storage.key())
+                        + ", is missing");
               }
               requireLength(place, storage, entry.length());
               listing.add(name, tensor, entry.begin());
@@ -124,8 +127,7 @@ public final class PickledFile extends WeightFile {
     if (!OLD_MAGIC.equals(magic) || !Long.valueOf(OLD_PROTOCOL).equals(protocol)) {
       throw RlhfException.input(path + ": no file of torch.save: its first numbers are wrong");
     }
-    if (!(machine instanceof Map<?, ?> facts)
-        || !Boolean.TRUE.equals(facts.get("little_endian"))) {
+    if (!(machine instanceof Map<?, ?> facts) || !Boolean.TRUE.equals(facts.get("little_endian"))) {
       throw RlhfException.input(path + ": it was written on a machine that is not little-endian");
     }
     Map<String, PickleReader.Tensor> tensors = tensors(path, PickleReader.read(pickles, place));
@@ -190,9 +192,7 @@ public final class PickledFile extends WeightFile {
   private static Map<String, PickleReader.Tensor> tensors(Path path, Object content) {
     if (!(content instanceof Map<?, ?> map)) {
       throw RlhfException.input(
-          path
-              + ": a dictionary of tensors is expected, found "
-              + PickleReader.kind(content));
+          path + ": a dictionary of tensors is expected, found " + PickleReader.kind(content));
     }
     Map<String, PickleReader.Tensor> tensors = new LinkedHashMap<>();
     map.forEach(

@@ -18,14 +18,22 @@ public record ByteSize(long bytes) {
   private static final Map<String, Long> UNITS =
       new TreeMap<>(
           Map.of(
-              "KB", 1000L,
-              "MB", 1000_000L,
-              "GB", 1000_000_000L,
-              "TB", 1000_000_000_000L,
-              "KiB", 1L << 10,
-              "MiB", 1L << 20,
-              "GiB", 1L << 30,
-              "TiB", 1L << 40));
+              "KB",
+              1000L,
+              "MB",
+              1000_000L,
+              "GB",
+              1000_000_000L,
+              "TB",
+              1000_000_000_000L,
+              "KiB",
+              1L << 10,
+              "MiB",
+              1L << 20,
+              "GiB",
+              1L << 30,
+              "TiB",
+              1L << 40));
 
   /**
    * Reads a size.

@@ -85,8 +85,7 @@ public final class ModelDelta {
    * @throws RlhfException where the models do not fit together, or a difference is too large for
    *     the type
    */
-  public static Result make(
-      ModelFolder base, ModelFolder tuned, Path target, long maxShardBytes) {
+  public static Result make(ModelFolder base, ModelFolder tuned, Path target, long maxShardBytes) {
     ModelDelta delta = new ModelDelta(new Part(base), new Part(tuned), tuned.storedType());
     try (AtomicFolder growing = AtomicFolder.create(target)) {
       delta.write(growing.path(), -1, maxShardBytes);
@@ -112,8 +111,7 @@ public final class ModelDelta {
    * @throws RlhfException where the models do not fit together, or a hash says that the base is not
    *     the delta's or the sum is not what it was made for
    */
-  public static Result apply(
-      ModelFolder base, ModelFolder delta, Path target, long maxShardBytes) {
+  public static Result apply(ModelFolder base, ModelFolder delta, Path target, long maxShardBytes) {
     Path factsFile = delta.path().resolve(FILE_NAME);
     boolean checked = Files.exists(factsFile);
     ObjectNode facts = checked ? ConfigJson.read(factsFile) : null;
@@ -135,8 +133,7 @@ public final class ModelDelta {
   }
 
   private Result result(long inexact, boolean checked) {
-    long weights =
-        other.model().parameters().stream().mapToLong(ParameterSpec::elements).sum();
+    long weights = other.model().parameters().stream().mapToLong(ParameterSpec::elements).sum();
     int rows = other.model().spec().vocabularySize() - base.model().spec().vocabularySize();
     return new Result(type, weights, inexact, rows, checked);
   }
@@ -304,7 +301,9 @@ public final class ModelDelta {
     return hash.text();
   }
 
-  /** SHA-256 of each tensor's name, shape and numbers, little-endian fp32, in the family's order. */
+  /**
+   * SHA-256 of each tensor's name, shape and numbers, little-endian fp32, in the family's order.
+   */
   private static final class Hash {
     private final MessageDigest digest;
 

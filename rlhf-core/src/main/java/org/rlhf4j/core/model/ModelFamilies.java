@@ -213,8 +213,7 @@ public final class ModelFamilies {
     unexpected.removeIf(model.family()::isDerived);
     String headName = model.family().headName(ModelHead.CAUSAL_LM);
     if (model.spec().head().tied() && unexpected.remove(headName)) {
-      requireEqual(
-          folder, headName, model.storedName(folder, model.family().embeddingName()));
+      requireEqual(folder, headName, model.storedName(folder, model.family().embeddingName()));
     }
     if (!unexpected.isEmpty()) {
       throw RlhfException.input(
@@ -247,12 +246,7 @@ public final class ModelFamilies {
     }
     if (!info.type().isFloat()) {
       throw RlhfException.input(
-          file
-              + ": tensor "
-              + stored
-              + " has type "
-              + info.type()
-              + ", expected F32, F16 or BF16");
+          file + ": tensor " + stored + " has type " + info.type() + ", expected F32, F16 or BF16");
     }
   }
 

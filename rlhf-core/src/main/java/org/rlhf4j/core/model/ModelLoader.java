@@ -39,7 +39,8 @@ public final class ModelLoader {
               + model.family().architecture(ModelHead.CAUSAL_LM)
               + "), found a reward model");
     }
-    Weights.Source source = (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
+    Weights.Source source =
+        (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
     return new CausalLm(torch, model.spec(), weights(torch, model.parameters(), source, options));
   }
 

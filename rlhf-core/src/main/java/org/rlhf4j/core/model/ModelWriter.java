@@ -25,7 +25,12 @@ public final class ModelWriter {
    */
   public static void causalLm(Path target, ModelFolder start, Weights weights, SaveFormat format) {
     String architecture = ModelFamilies.of(start).family().architecture(ModelHead.CAUSAL_LM);
-    write(target, start, ConfigJson.causalLm(start.config(), architecture, format.type()), weights, format);
+    write(
+        target,
+        start,
+        ConfigJson.causalLm(start.config(), architecture, format.type()),
+        weights,
+        format);
   }
 
   /**

@@ -42,7 +42,8 @@ final class CharsMap {
     if (trieBytes < Integer.BYTES || trieBytes % 4 != 0 || trieBytes > content.remaining()) {
       throw RlhfException.input(origin + ": corrupt: its trie has an impossible length");
     }
-    IntBuffer trie = content.slice(Integer.BYTES, trieBytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
+    IntBuffer trie =
+        content.slice(Integer.BYTES, trieBytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
     int[] units = new int[trie.remaining()];
     trie.get(units);
     content.position(Integer.BYTES + trieBytes);

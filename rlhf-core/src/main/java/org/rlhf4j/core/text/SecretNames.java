@@ -130,8 +130,7 @@ final class SecretNames {
     }
     if (node.isObject()) {
       ObjectNode copy = JSON.objectNode();
-      node.properties()
-          .forEach(entry -> copy.set(name(entry.getKey()), renamed(entry.getValue())));
+      node.properties().forEach(entry -> copy.set(name(entry.getKey()), renamed(entry.getValue())));
       return copy;
     }
     return node.isMissingNode() ? JSON.nullNode() : node;

@@ -105,8 +105,7 @@ final class SentencePieceNormalizer {
     return match == CharsMap.NONE
         ? new Chunk(1, new int[] {text.codePoint(from)})
         : new Chunk(
-            (int) (match >>> 32),
-            rules.charsMap().replacement(match).codePoints().toArray());
+            (int) (match >>> 32), rules.charsMap().replacement(match).codePoints().toArray());
   }
 
   private static boolean startsWith(PlacedText text, int from, int[] kept) {

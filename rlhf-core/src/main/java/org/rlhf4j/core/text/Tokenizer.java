@@ -6,7 +6,6 @@ import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -32,6 +31,7 @@ import org.rlhf4j.core.RlhfException;
  * <p>Holds native memory: close it. Safe for use by several threads.
  */
 public final class Tokenizer implements AutoCloseable {
+  private static final int REPLACEMENT_CHARACTER = 0xFFFD;
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final HuggingFaceTokenizer engine;

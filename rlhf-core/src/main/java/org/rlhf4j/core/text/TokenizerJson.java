@@ -123,9 +123,7 @@ final class TokenizerJson {
             && merge.size() == 2
             && merge.path(0).isTextual()
             && merge.path(1).isTextual();
-    return pair
-        ? new String[] {merge.path(0).asText(), merge.path(1).asText()}
-        : new String[0];
+    return pair ? new String[] {merge.path(0).asText(), merge.path(1).asText()} : new String[0];
   }
 
   private void checkUnigram(JsonNode model) {
@@ -206,7 +204,9 @@ final class TokenizerJson {
    */
   static ObjectNode addedToken(JsonNode node, Path file, String key) {
     JsonNode content = node.path("content");
-    if (!(node instanceof ObjectNode object) || !content.isTextual() || content.asText().isEmpty()) {
+    if (!(node instanceof ObjectNode object)
+        || !content.isTextual()
+        || content.asText().isEmpty()) {
       throw wrong(file, key, "an object with the token's content", node);
     }
     ObjectNode token = object.deepCopy();
@@ -318,9 +318,6 @@ final class TokenizerJson {
     return RlhfException.input(
         "%s: %s must be %s, found %s"
             .formatted(
-                file,
-                key,
-                allowed,
-                text.length() > 80 ? text.substring(0, 80) + "…" : text));
+                file, key, allowed, text.length() > 80 ? text.substring(0, 80) + "…" : text));
   }
 }

@@ -136,8 +136,7 @@ final class TokenizerParts {
               "Replace", REPLACE,
               "Fuse", NOTHING,
               "ByteFallback", NOTHING,
-              "Strip",
-                  Map.of("content", Value.CHARACTER, "start", Value.COUNT, "stop", Value.ZERO),
+              "Strip", Map.of("content", Value.CHARACTER, "start", Value.COUNT, "stop", Value.ZERO),
               "Sequence", Map.of("decoders", Value.PARTS)));
 
   private final Path file;
@@ -162,8 +161,7 @@ final class TokenizerParts {
       throw TokenizerJson.wrong(
           file, key + ".type", "one of " + new TreeSet<>(KNOWN.get(part).keySet()), type);
     }
-    values.forEach(
-        (name, value) -> checkValue(part, node.path(name), value, key + "." + name));
+    values.forEach((name, value) -> checkValue(part, node.path(name), value, key + "." + name));
   }
 
   private void checkValue(Part part, JsonNode node, Value value, String key) {

@@ -111,7 +111,8 @@ final class TokenizerReader {
   /**
    * Reads the tokenizer of a folder.
    *
-   * @throws RlhfException if a file is missing, corrupt, or asks for something that is not supported
+   * @throws RlhfException if a file is missing, corrupt, or asks for something that is not
+   *     supported
    */
   static Description read(Path folder) {
     return new TokenizerReader(folder).read();
@@ -136,13 +137,17 @@ final class TokenizerReader {
 
   private ObjectNode readIfPresent(String name) {
     Path path = folder.resolve(name);
-    return Files.isRegularFile(path) ? StrictJson.read(path) : JsonNodeFactory.instance.objectNode();
+    return Files.isRegularFile(path)
+        ? StrictJson.read(path)
+        : JsonNodeFactory.instance.objectNode();
   }
 
   private void readVocabulary() {
     JsonNode tokens = tokenizer.path("model").path("vocab");
     if (tokens.isObject()) {
-      tokens.properties().forEach(entry -> vocabulary.put(entry.getKey(), entry.getValue().asInt()));
+      tokens
+          .properties()
+          .forEach(entry -> vocabulary.put(entry.getKey(), entry.getValue().asInt()));
     } else {
       for (int id = 0; id < tokens.size(); id++) {
         String text = tokens.path(id).path(0).asText();
@@ -338,9 +343,7 @@ final class TokenizerReader {
           && sentencePiece.pieces().get(id).type() == PieceType.NORMAL;
     }
     JsonNode tokens = tokenizer.path("model").path("vocab");
-    return tokens.isObject()
-        ? tokens.has(content)
-        : vocabulary.get(content) < tokens.size();
+    return tokens.isObject() ? tokens.has(content) : vocabulary.get(content) < tokens.size();
   }
 
   /** Which special tokens go around a text; a tokenizer.json has a rule of its own for that. */

@@ -64,8 +64,7 @@ public final class LanguageModelStep {
       Sums sums = new Sums();
       for (TokenBatch batch : batches) {
         Derivative derivative = new Derivative(batch, stepTargets);
-        LmHead.Found found =
-            model.addGradients(batch, derivative, recording, gradients, true);
+        LmHead.Found found = model.addGradients(batch, derivative, recording, gradients, true);
         sums.add(found, derivative.lossOf(found.logProbs()), batch.tokens());
       }
       if (!Double.isFinite(sums.loss)) {

@@ -14,8 +14,8 @@ import org.rlhf4j.core.report.Console;
 
 /**
  * Keeps a second process out of a run's folder: a file in it that is locked while the run is open.
- * The operating system gives the lock back where a process is killed; its file, which then stays, is
- * taken over by the next run.
+ * The operating system gives the lock back where a process is killed; its file, which then stays,
+ * is taken over by the next run.
  */
 final class RunLock implements AutoCloseable {
   static final String FILE_NAME = ".rlhf4j-lock";
@@ -65,8 +65,7 @@ final class RunLock implements AutoCloseable {
   private static boolean isStillThere(Path file, FileChannel channel) throws IOException {
     String mark = UUID.randomUUID().toString();
     channel.truncate(0).write(ByteBuffer.wrap(mark.getBytes(StandardCharsets.US_ASCII)));
-    return Files.exists(file)
-        && Files.readString(file, StandardCharsets.ISO_8859_1).equals(mark);
+    return Files.exists(file) && Files.readString(file, StandardCharsets.ISO_8859_1).equals(mark);
   }
 
   private static RlhfException inUse(Path folder, Exception cause) {

@@ -69,9 +69,7 @@ final class RunMetrics implements AutoCloseable {
     return window;
   }
 
-  /**
-   * Writes the training row of the steps that wait, of which there is at least one.
-   */
+  /** Writes the training row of the steps that wait, of which there is at least one. */
   void writeWindow(long step) {
     boolean first = log.rows().stream().noneMatch(before -> before.containsKey(MetricNames.LOSS));
     write(step, window.take(first ? firstRow : Map.of()));

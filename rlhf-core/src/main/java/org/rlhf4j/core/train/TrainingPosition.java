@@ -68,8 +68,7 @@ record TrainingPosition(
    * @param threads of one operation
    * @param savedType of the start model's files
    */
-  record Numerics(
-      String device, String dtype, String dtypeReason, int threads, String savedType) {}
+  record Numerics(String device, String dtype, String dtypeReason, int threads, String savedType) {}
 
   void write(Path folder) {
     try {

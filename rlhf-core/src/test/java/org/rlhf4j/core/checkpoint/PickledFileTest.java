@@ -186,7 +186,8 @@ class PickledFileTest {
   @Test
   void aTensorThatDoesNotFitItsDataIsRefused() {
     assertEquals(
-        List.of(2L), PickledFile.open(file(zip(pickle("FloatStorage", 2, "K\0", 2)))).info("w").dimensions());
+        List.of(2L),
+        PickledFile.open(file(zip(pickle("FloatStorage", 2, "K\0", 2)))).info("w").dimensions());
     assertRefused("expected 3 elements of F32", zip(pickle("FloatStorage", 3, "K\0", 2)));
     assertRefused("8 bytes, expected 2 elements of F16", zip(pickle("HalfStorage", 2, "K\0", 2)));
     assertRefused("reaches behind the 2 elements", zip(pickle("FloatStorage", 2, "K\0", 3)));
@@ -234,7 +235,11 @@ class PickledFileTest {
   /** A petabyte of zeros in a thousand bytes: nothing is inflated, not even to look at it. */
   @Test
   void aZipBombIsRefused() {
-    byte[] bomb = new ZipBytes().entry("m/data.pkl", pickle("FloatStorage", 2, "K\0", 2)).deflated("m/data/0", 1L << 50).all();
+    byte[] bomb =
+        new ZipBytes()
+            .entry("m/data.pkl", pickle("FloatStorage", 2, "K\0", 2))
+            .deflated("m/data/0", 1L << 50)
+            .all();
     assertRefused("m/data/0 is compressed", bomb);
     assertRefused("1125899906842624", bomb);
   }
@@ -248,6 +253,7 @@ class PickledFileTest {
       laughs.append(("h" + (char) (level - 1)).repeat(8)).append("e");
     }
     assertRefused("left over", zip(code(laughs + ".")));
-    assertRefused("a is a list", zip(code("\u0080\u0002}X\1\0\0\0a" + laughs.substring(2, 5) + "h\0as.")));
+    assertRefused(
+        "a is a list", zip(code("\u0080\u0002}X\1\0\0\0a" + laughs.substring(2, 5) + "h\0as.")));
   }
 }

@@ -48,8 +48,7 @@ class EncodedDatasetTest {
       assertEquals(Map.of("bad row", 1, RowEncoder.TARGETS_CUT_OFF, 1), report.dropped());
       assertEquals(1, report.truncated());
       assertEquals(4, report.badRows().get(0).origin().line());
-      assertEquals(
-          List.of(0, 1, 4), data.origins().stream().map(RowOrigin::index).toList());
+      assertEquals(List.of(0, 1, 4), data.origins().stream().map(RowOrigin::index).toList());
       // Lengths with BOS and EOS: 4, 10, 11, 5.
       assertEquals(5, report.lengthP50());
       assertEquals(11, report.lengthP95());

@@ -208,9 +208,7 @@ class GoldenBf16Test {
     int flippedByHuggingFace = 0;
     List<String> flips = new ArrayList<>();
     List<GoldenCase> cases =
-        languageModels()
-            .filter(golden -> recorded.has(golden.name()))
-            .toList();
+        languageModels().filter(golden -> recorded.has(golden.name())).toList();
     assertFalse(cases.isEmpty());
     for (GoldenCase golden : cases) {
       JsonNode allowed = huggingFace(golden);

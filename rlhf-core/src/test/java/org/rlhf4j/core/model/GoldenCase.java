@@ -63,11 +63,13 @@ record GoldenCase(Path folder, SafetensorsFile tensors, JsonNode facts) {
   }
 
   CausalLm causalLm(Torch torch, ElementType type) {
-    return ModelLoader.causalLm(torch, ModelFolder.open(folder), new ModelLoader.Options(type, true));
+    return ModelLoader.causalLm(
+        torch, ModelFolder.open(folder), new ModelLoader.Options(type, true));
   }
 
   RewardModel rewardModel(Torch torch, ElementType type) {
-    return ModelLoader.rewardModel(torch, ModelFolder.open(folder), new ModelLoader.Options(type, true), 0);
+    return ModelLoader.rewardModel(
+        torch, ModelFolder.open(folder), new ModelLoader.Options(type, true), 0);
   }
 
   /** The rows without padding. */

@@ -107,7 +107,8 @@ class ModelDeltaTest {
     assertArrayEquals(
         tuned.readFloats("lm_head.weight"), opened("restored").readFloats("lm_head.weight"));
     RlhfException fewer = assertThrows(RlhfException.class, () -> make(tuned, base));
-    assertTrue(fewer.getMessage().contains("only the vocabulary may have more"), fewer.getMessage());
+    assertTrue(
+        fewer.getMessage().contains("only the vocabulary may have more"), fewer.getMessage());
   }
 
   /** Halves have 11 bits: 2048 + 1 is 2048, the nearest even, and so is what cannot be restored. */

@@ -98,8 +98,7 @@ class RoundTripTest {
           new TreeSet<>(again.tensorNames()));
       for (ParameterSpec parameter : model.parameters()) {
         String name = parameter.name();
-        assertArrayEquals(
-            bytes(start, model.storedName(start, name)), bytes(again, name), name);
+        assertArrayEquals(bytes(start, model.storedName(start, name)), bytes(again, name), name);
       }
       boolean sharded = shardBytes == SMALL_SHARDS;
       assertEquals(sharded, Files.exists(written.resolve("model.safetensors.index.json")));

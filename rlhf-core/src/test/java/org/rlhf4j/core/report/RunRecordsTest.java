@@ -54,7 +54,8 @@ class RunRecordsTest {
     row.put("step", 10L);
     row.put("loss", 0.1 + 0.2);
     TrainerState state =
-        new TrainerState(10, 100, 0.2, 2, 8, 10, null, 50, 4096, 1.5, "checkpoint-10", List.of(row));
+        new TrainerState(
+            10, 100, 0.2, 2, 8, 10, null, 50, 4096, 1.5, "checkpoint-10", List.of(row));
     state.write(folder);
 
     JsonNode json = new ObjectMapper().readTree(folder.resolve("trainer_state.json").toFile());

@@ -77,8 +77,7 @@ class TokenizerFuzzTest {
   void otherValuesInJson(String name) throws IOException {
     ObjectMapper mapper = new ObjectMapper();
     JsonNode json =
-        mapper.readTree(
-            Shared.path("golden/tokenizers/" + name + "/v5/tokenizer.json").toFile());
+        mapper.readTree(Shared.path("golden/tokenizers/" + name + "/v5/tokenizer.json").toFile());
     Path file = folder.resolve("tokenizer.json");
     Random random = new Random(3);
     int mutations = 1000;
@@ -183,9 +182,32 @@ class TokenizerFuzzTest {
   private static JsonNode other(JsonNode value, ObjectNode root, Random random) {
     JsonNodeFactory factory = JsonNodeFactory.instance;
     String[] words = {
-      "", " ", "\u2581", "A", "B", "<s>", "</s>", "Sequence", "BPE", "Unigram", "WordLevel",
-      "WordPiece", "Strip", "Fuse", "Replace", "ByteLevel", "Metaspace", "Prepend", "Precompiled",
-      "TemplateProcessing", "RobertaProcessing", "never", "\uD83D\uDE00", "e\u0301", "[", "x*"
+      "",
+      " ",
+      "\u2581",
+      "A",
+      "B",
+      "<s>",
+      "</s>",
+      "Sequence",
+      "BPE",
+      "Unigram",
+      "WordLevel",
+      "WordPiece",
+      "Strip",
+      "Fuse",
+      "Replace",
+      "ByteLevel",
+      "Metaspace",
+      "Prepend",
+      "Precompiled",
+      "TemplateProcessing",
+      "RobertaProcessing",
+      "never",
+      "\uD83D\uDE00",
+      "e\u0301",
+      "[",
+      "x*"
     };
     return switch (random.nextInt(10)) {
       case 0 -> factory.nullNode();

@@ -80,7 +80,8 @@ class TokenizerTest {
     RlhfException missing =
         assertThrows(RlhfException.class, () -> Tokenizer.load(folder.resolve("none")));
     assertEquals(ExitCode.INPUT, missing.exitCode());
-    assertTrue(missing.getMessage().contains("tokenizer.json or tokenizer.model"), missing.getMessage());
+    assertTrue(
+        missing.getMessage().contains("tokenizer.json or tokenizer.model"), missing.getMessage());
     assertFalse(Tokenizer.existsIn(folder));
   }
 
