@@ -73,7 +73,7 @@ final class QuickStartReport {
         rows);
     console.line("  loss: held-out examples, nats per token");
     console.line("  RM acc.: held-out pairs that the reward model puts in the judge's order");
-    console.line("  proxy: the learned reward · gold: the true one, -1 to 4");
+    console.line("  proxy: the learned reward · gold: the true one, -3 to 6");
     console.line("  win rate: against SFT in the true judge's eyes, ties half");
     console.line("  KL: from SFT, nats per story · s: seconds, with data and evaluation");
   }
