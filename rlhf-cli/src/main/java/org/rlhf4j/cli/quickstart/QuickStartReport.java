@@ -101,7 +101,7 @@ final class QuickStartReport {
               fixed(gold.ended(), 2)));
     }
     console.table(
-        "What the gold reward is made of, each at most 1",
+        "The parts of the gold reward, each at most 1; cheerful counts three times",
         List.of("stage", "names what was asked for", "cheerful", "no repetition", "ends properly"),
         rows);
   }
