@@ -811,7 +811,7 @@ class ModelVerbsTest {
             "context 128 tokens",
             "embedding 4,144",
             "blocks 3,904, 2 of 1,952",
-            "norm 16",
+            "other 16",
             "head 0, tied to the embedding",
             "total 8,064 (8.1K)",
             "stored 31.5 KiB of F32 in model.safetensors",
