@@ -35,6 +35,7 @@ final class Verbs {
           new SelectVerb(),
           new InspectVerb(),
           new DeltaVerb(),
+          new MergeLoraVerb(),
           new BenchVerb(),
           new QuickStartVerb());
 

@@ -15,7 +15,9 @@ public enum RandomStream {
   /** Label noise and other noise added on purpose. */
   NOISE(6),
   /** Everything a caller of the library draws for itself. */
-  USER(7);
+  USER(7),
+  /** What is dropped out of the inputs of adapters. */
+  DROPOUT(8);
 
   private final int id;
 

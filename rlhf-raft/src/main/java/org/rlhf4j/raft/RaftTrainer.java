@@ -98,7 +98,7 @@ public final class RaftTrainer {
   public List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open("raft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.torch(), run.start(), run.trainable());
-        CausalLm start = startModel(run);
+        CausalLm start = startModel(run, model);
         ModelReward rewardModel = reward == null ? rewardModel(run) : null;
         Generator generator = generator(run, model)) {
       FixedModels fixedModels =
@@ -132,14 +132,14 @@ public final class RaftTrainer {
       try (Optimization optimization =
           new Optimization(
               run.torch(),
-              model.weights(),
+              model.trained(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, planned.totalSteps()),
               training.maxGradNorm())) {
         run.begin(
             new TrainingRun.Job(
                 optimization,
-                folder -> ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
+                folder -> ModelWriter.causalLm(folder, run.start(), model, run.savedAs()),
                 planned.totalSteps(),
                 TrainingRun.DataUsed.of(data, held),
                 false));
@@ -194,11 +194,13 @@ public final class RaftTrainer {
     }
   }
 
-  private CausalLm startModel(TrainingRun run) {
-    return ModelLoader.causalLm(
-        run.torch(),
-        ModelFolder.open(Path.of(training.modelNameOrPath())),
-        new ModelLoader.Options(run.computeType(), false));
+  /** What the distance is measured from; beside adapters, the model without their training. */
+  private CausalLm startModel(TrainingRun run, CausalLm model) {
+    ModelFolder folder = ModelFolder.open(Path.of(training.modelNameOrPath()));
+    return model.adapter() == null
+        ? ModelLoader.causalLm(
+            run.torch(), folder, new ModelLoader.Options(run.computeType(), false))
+        : ModelLoader.reference(model, folder);
   }
 
   private ModelReward rewardModel(TrainingRun run) {
@@ -285,7 +287,7 @@ public final class RaftTrainer {
       EncodedDataset<PromptRow> data,
       PromptSchedule schedule,
       BatchPlan planned) {
-    return RunBanner.of(run, "Reward-ranked fine-tuning", model.weights(), model.decoder().spec())
+    return RunBanner.of(run, "Reward-ranked fine-tuning", model.size(), model.decoder().spec())
         .data("prompts", data)
         .batch("rows", training, planned)
         .note(

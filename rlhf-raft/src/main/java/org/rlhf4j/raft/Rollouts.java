@@ -117,7 +117,7 @@ final class Rollouts {
             run.computeType().name());
     digest.update(settings.getBytes(StandardCharsets.UTF_8));
     try (TensorScope scope = run.torch().scope()) {
-      for (float norm : run.torch().ops().norms(scope, models.policy().weights().masters())) {
+      for (float norm : run.torch().ops().norms(scope, models.policy().trained().masters())) {
         digest.update(ByteBuffer.allocate(Float.BYTES).putFloat(0, norm));
       }
     }

@@ -61,7 +61,8 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
                   found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
     }
     TextForm form = TextForm.of(folder);
-    Tokenizer tokenizer = Tokenizer.existsIn(folder) ? Tokenizer.load(folder) : null;
+    Path texts = files.tokenizerPath();
+    Tokenizer tokenizer = Tokenizer.existsIn(texts) ? Tokenizer.load(texts) : null;
     RewardModel model =
         ModelLoader.rewardModel(torch, files, new ModelLoader.Options(type, false), 0);
     RowEncoder encoder =

@@ -54,8 +54,9 @@ public final class PairStep {
    */
   public Outcome run(List<List<TokenPair>> microBatches) {
     long stepPairs = microBatches.stream().mapToLong(List::size).sum();
+    model.startStep(optimization.steps());
     try (TensorScope scope = model.torch().scope()) {
-      Gradients gradients = new Gradients(model.torch().ops(), scope, model.weights());
+      Gradients gradients = new Gradients(model.torch().ops(), scope, model.trained());
       List<PairScores> scores = new ArrayList<>();
       double sum = 0;
       long tokens = 0;

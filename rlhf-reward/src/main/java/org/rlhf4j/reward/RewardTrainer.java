@@ -81,7 +81,7 @@ public final class RewardTrainer {
       List<TokenPair> pairs = withMargins(data.rows());
       run.reportData(data.report());
       RunBanner banner =
-          RunBanner.of(run, "Reward model", model.weights(), model.decoder().spec())
+          RunBanner.of(run, "Reward model", model.size(), model.decoder().spec())
               .data("train", data);
       EncodedDataset<TokenPair> held =
           training.evalDatasetPath().isEmpty()
@@ -102,7 +102,7 @@ public final class RewardTrainer {
       try (Optimization optimization =
           new Optimization(
               run.torch(),
-              model.weights(),
+              model.trained(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, plan.totalSteps()),
               training.maxGradNorm())) {
@@ -261,7 +261,7 @@ public final class RewardTrainer {
 
     @Override
     public void write(Path folder) {
-      ModelWriter.rewardModel(folder, run.start(), model.weights(), run.savedAs(), padTokenId);
+      ModelWriter.rewardModel(folder, run.start(), model, run.savedAs(), padTokenId);
       if (stats != null) {
         stats.write(folder);
       }

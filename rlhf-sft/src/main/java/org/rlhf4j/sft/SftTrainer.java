@@ -74,7 +74,7 @@ public final class SftTrainer {
       List<PackedRow> rows = packed.rows();
       run.reportData(data.report());
       RunBanner banner =
-          RunBanner.of(run, "Supervised fine-tuning", model.weights(), model.decoder().spec())
+          RunBanner.of(run, "Supervised fine-tuning", model.size(), model.decoder().spec())
               .data("train", data)
               .packed(packed);
       EncodedDataset<TokenRow> held =
@@ -96,14 +96,14 @@ public final class SftTrainer {
       try (Optimization optimization =
           new Optimization(
               run.torch(),
-              model.weights(),
+              model.trained(),
               Optimization.settings(training),
               LearningRateSchedule.of(training, plan.totalSteps()),
               training.maxGradNorm())) {
         run.begin(
             new TrainingRun.Job(
                 optimization,
-                folder -> ModelWriter.causalLm(folder, run.start(), model.weights(), run.savedAs()),
+                folder -> ModelWriter.causalLm(folder, run.start(), model, run.savedAs()),
                 plan.totalSteps(),
                 TrainingRun.DataUsed.of(data, held),
                 false));

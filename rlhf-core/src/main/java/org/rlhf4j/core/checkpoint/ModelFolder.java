@@ -69,11 +69,25 @@ public final class ModelFolder {
   private final Map<String, WeightFile> files;
   private final Map<String, byte[]> carried;
 
+  /** Null for a folder that holds the model itself. */
+  private final AdapterFolder adapter;
+
   private ModelFolder(Path path, ObjectNode config, Map<String, WeightFile> files) {
     this.path = path;
     this.config = config;
     this.files = files;
     this.carried = readCarried(path);
+    this.adapter = null;
+  }
+
+  /** A model with an adapter: the files beside the weights are the adapter's where it has them. */
+  private ModelFolder(Path path, AdapterFolder adapter, ModelFolder base) {
+    this.path = path;
+    this.config = base.config;
+    this.files = base.files;
+    this.carried = new LinkedHashMap<>(base.carried);
+    this.carried.putAll(readCarried(path));
+    this.adapter = adapter;
   }
 
   private static Map<String, byte[]> readCarried(Path folder) {
@@ -92,7 +106,8 @@ public final class ModelFolder {
   }
 
   /**
-   * Opens a folder and checks its files.
+   * Opens a folder and checks its files. The folder of an adapter stands for its model with the
+   * adapter: configuration and weights are the model's.
    *
    * @throws RlhfException when the folder, its configuration or a weight file is missing or corrupt
    */
@@ -102,6 +117,10 @@ public final class ModelFolder {
     }
     if (!Files.isDirectory(folder)) {
       throw RlhfException.input(folder + ": a model folder is expected, found a file");
+    }
+    if (AdapterFolder.existsIn(folder)) {
+      AdapterFolder adapter = AdapterFolder.open(folder);
+      return new ModelFolder(folder, adapter, open(adapter.base()));
     }
     Path configFile = folder.resolve(CONFIG_FILE);
     if (!Files.exists(configFile)) {
@@ -133,9 +152,29 @@ public final class ModelFolder {
     return path;
   }
 
+  /** The adapter, if the folder holds one. */
+  public Optional<AdapterFolder> adapter() {
+    return Optional.ofNullable(adapter);
+  }
+
+  /** Where configuration and weights lie: the folder, or that of the adapter's model. */
+  public Path basePath() {
+    return adapter == null ? path : adapter.base();
+  }
+
+  /** The folder that holds a file beside the weights: this one, else that of the model. */
+  private Path folderOf(String name) {
+    return Files.exists(path.resolve(name)) ? path : basePath();
+  }
+
+  /** The folder of the tokenizer, if there is one: this one, else that of the adapter's model. */
+  public Path tokenizerPath() {
+    return Files.exists(path.resolve("tokenizer.model")) ? path : folderOf("tokenizer.json");
+  }
+
   /** The configuration's file, for messages. */
   public Path configFile() {
-    return path.resolve(CONFIG_FILE);
+    return basePath().resolve(CONFIG_FILE);
   }
 
   /** A copy of the configuration. */
@@ -145,7 +184,7 @@ public final class ModelFolder {
 
   /** The content of {@code generation_config.json}, if there is one. */
   public Optional<ObjectNode> generationConfig() {
-    Path file = path.resolve(GENERATION_CONFIG_FILE);
+    Path file = folderOf(GENERATION_CONFIG_FILE).resolve(GENERATION_CONFIG_FILE);
     return Files.exists(file) ? Optional.of(StrictJson.read(file)) : Optional.empty();
   }
 
@@ -177,7 +216,7 @@ public final class ModelFolder {
   public WeightFile fileOf(String name) {
     WeightFile file = files.get(name);
     if (file == null) {
-      throw RlhfException.input(path + ": tensor " + name + " is missing");
+      throw RlhfException.input(basePath() + ": tensor " + name + " is missing");
     }
     return file;
   }

@@ -132,6 +132,7 @@ public record TrainingConfig(
             defaultValue = "false",
             aliases = {"gradient_checkpointing"})
         boolean activationCheckpointing,
+    @Flattened LoraConfig lora,
     @Key(
             doc = "Optimizer steps between two rows of metrics.",
             defaultValue = "10",

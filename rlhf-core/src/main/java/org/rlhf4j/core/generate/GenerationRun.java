@@ -69,7 +69,9 @@ public final class GenerationRun {
     DecoderSpec spec = ModelFamilies.of(folder).spec();
     int[] eosIds = ModelGenerationConfig.of(folder, spec.vocabularySize()).eosIds();
     try (Tokenizer tokenizer =
-        Tokenizer.existsIn(folder.path()) ? Tokenizer.load(folder.path()) : null) {
+        Tokenizer.existsIn(folder.tokenizerPath())
+            ? Tokenizer.load(folder.tokenizerPath())
+            : null) {
       EncodedDataset<PromptRow> data =
           EncodedDataset.loadPrompts(
               config.datasetPath(),

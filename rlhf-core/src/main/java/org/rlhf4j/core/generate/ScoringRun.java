@@ -106,7 +106,9 @@ public final class ScoringRun {
             config.appendEos(),
             true);
     try (Tokenizer tokenizer =
-        Tokenizer.existsIn(folder.path()) ? Tokenizer.load(folder.path()) : null) {
+        Tokenizer.existsIn(folder.tokenizerPath())
+            ? Tokenizer.load(folder.tokenizerPath())
+            : null) {
       RowEncoder encoder = new RowEncoder(tokenizer, model.spec().vocabularySize(), options);
       return EncodedDataset.loadForScoring(
           config.datasetPath(), encoder, config.maxBadRows(), needsTargets);

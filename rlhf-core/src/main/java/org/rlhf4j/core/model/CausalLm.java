@@ -8,7 +8,8 @@ import org.rlhf4j.core.torch.Torch;
 /** A language model: decoder and language-model head on one set of weights. */
 public final class CausalLm implements AutoCloseable {
   private final Torch torch;
-  private final Weights weights;
+  private final WeightPlaces places;
+  private final boolean ownsBase;
   private final Decoder decoder;
   private final LmHead head;
 
@@ -18,15 +19,47 @@ public final class CausalLm implements AutoCloseable {
    * @param weights the trunk's, and the head's own where it is not tied
    */
   public CausalLm(Torch torch, DecoderSpec spec, Weights weights) {
-    this.torch = torch;
-    this.weights = weights;
-    this.decoder = new Decoder(torch, spec, weights);
-    this.head = new LmHead(torch, spec.head(), weights);
+    this(torch, spec, new WeightPlaces(weights, null), true);
   }
 
-  /** The parameters. */
+  /**
+   * A model with or without an adapter, which it closes with itself.
+   *
+   * @param ownsBase whether it closes the other weights too; else they are another model's
+   */
+  CausalLm(Torch torch, DecoderSpec spec, WeightPlaces places, boolean ownsBase) {
+    this.torch = torch;
+    this.places = places;
+    this.ownsBase = ownsBase;
+    this.decoder = new Decoder(torch, spec, places);
+    this.head = new LmHead(torch, spec.head(), places);
+  }
+
+  /** The parameters, those of an adapter aside. */
   public Weights weights() {
-    return weights;
+    return places.base();
+  }
+
+  /** The adapter; null for a model without. */
+  public Adapter adapter() {
+    return places.adapter();
+  }
+
+  /** The parameters that training changes: the adapter's where there is one, else all. */
+  public Weights trained() {
+    return places.trained();
+  }
+
+  /** How many parameters it has. */
+  public ModelSize size() {
+    return places.size();
+  }
+
+  /** Names the step whose gradients are added next; what an adapter drops out depends on it. */
+  public void startStep(long step) {
+    if (adapter() != null) {
+      adapter().startStep(step);
+    }
   }
 
   /** The trunk. */
@@ -103,6 +136,11 @@ public final class CausalLm implements AutoCloseable {
   public void close() {
     head.close();
     decoder.close();
-    weights.close();
+    if (adapter() != null) {
+      adapter().close();
+    }
+    if (ownsBase) {
+      weights().close();
+    }
   }
 }

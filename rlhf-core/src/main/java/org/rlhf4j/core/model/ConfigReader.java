@@ -199,6 +199,15 @@ final class ConfigReader {
     }
   }
 
+  /** Refuses every key that is neither read so far nor in the list, unless it is unset. */
+  void refuseSetOthers(Set<String> harmless) {
+    for (Map.Entry<String, JsonNode> entry : object.properties()) {
+      if (!read.contains(entry.getKey()) && !harmless.contains(entry.getKey())) {
+        requireUnset(entry.getKey());
+      }
+    }
+  }
+
   RlhfException unsupported(String key, String supported) {
     return RlhfException.input(
         file

@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.model.WeightPlaces.Place;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
 import org.rlhf4j.core.torch.Tensor;
@@ -21,21 +22,28 @@ public final class Decoder implements AutoCloseable {
   /** Queries of one matrix product of attention; longer rows skip masked keys block by block. */
   public static final int QUERY_BLOCK = 160;
 
+  /** The place of the first adapter in a block's list of weights. */
+  private static final int FIRST_ADAPTER = 16;
+
   private final Torch torch;
   private final DecoderSpec spec;
-  private final Weights weights;
+  private final WeightPlaces weights;
   private final ElementType type;
   private final Kernels kernels;
   private final TensorScope scope;
-  private final Layout layout;
   private final int queryBlock;
   private final Tensor empty;
 
-  /** The weights as the kernels take them: {@link #empty} where the model has none. */
-  private final List<Tensor> enterWeights;
+  private final Place embedding;
 
-  private final List<Tensor> blockWeights = new ArrayList<>();
-  private final List<Tensor> finishWeights;
+  /** Null where places are not learned. */
+  private final Place learnedPlaces;
+
+  /** The weights as the kernels take them: {@link #empty} where the model has none. */
+  private final Taken enterWeights;
+
+  private final List<Taken> blockWeights = new ArrayList<>();
+  private final Taken finishWeights;
   private Tensor slopes;
   private Tensor cosines;
   private Tensor sines;
@@ -43,23 +51,32 @@ public final class Decoder implements AutoCloseable {
 
   /** A decoder over weights that stay the caller's. */
   public Decoder(Torch torch, DecoderSpec spec, Weights weights) {
+    this(torch, spec, new WeightPlaces(weights, null), QUERY_BLOCK);
+  }
+
+  Decoder(Torch torch, DecoderSpec spec, WeightPlaces weights) {
     this(torch, spec, weights, QUERY_BLOCK);
   }
 
-  Decoder(Torch torch, DecoderSpec spec, Weights weights, int queryBlock) {
+  Decoder(Torch torch, DecoderSpec spec, WeightPlaces weights, int queryBlock) {
     this.queryBlock = queryBlock;
     this.torch = torch;
     this.spec = spec;
     this.weights = weights;
-    this.type = weights.type();
+    this.type = weights.base().type();
     this.scope = torch.scope();
-    this.layout = Layout.of(spec);
     this.empty = torch.ops().convert(scope, scope.zeros(0), type);
-    this.enterWeights = joined(layout.beforeBlocks(), layout.enter());
+    boolean learned = spec.positions() instanceof Positions.Learned;
+    this.embedding = weights.at(0, 1);
+    this.learnedPlaces = learned ? weights.at(1, 1) : null;
+    TrunkLayout layout = TrunkLayout.of(spec);
+    this.enterWeights = taken(layout.beforeBlocks(), layout.enter(), layout.enterProjections());
     for (int layer = 0; layer < spec.layers(); layer++) {
-      blockWeights.addAll(joined(layout.blockAt(layer), layout.block()));
+      blockWeights.add(
+          taken(layout.blockAt(layer), layout.block(), layout.blockProjections(layer)));
     }
-    this.finishWeights = joined(layout.blockAt(spec.layers()), layout.finish());
+    this.finishWeights =
+        taken(layout.blockAt(spec.layers()), layout.finish(), layout.finishProjections());
     this.slopes = empty;
     if (spec.positions() instanceof Positions.Alibi) {
       double[] exact = Positions.Alibi.slopes(spec.attention().heads());
@@ -67,7 +84,9 @@ public final class Decoder implements AutoCloseable {
     }
     this.cosines = empty;
     this.sines = empty;
-    this.kernels = Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes(spec));
+    Map<String, Object> attributes = attributes(spec);
+    attributes.putAll(adapterAttributes());
+    this.kernels = Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes);
   }
 
   private static float[] toFloats(double[] values) {
@@ -78,69 +97,55 @@ public final class Decoder implements AutoCloseable {
     return floats;
   }
 
-  /**
-   * Where the trunk's weights stand among the parameters. Each list says for every place in a
-   * kernel's list of weights how many neighbouring parameters it takes as one tensor, 0 for none.
-   */
-  private record Layout(
-      int beforeBlocks, List<Integer> enter, List<Integer> block, List<Integer> finish) {
-
-    static Layout of(DecoderSpec spec) {
-      AttentionSpec.Projections projections = spec.attention().projections();
-      int bias = spec.norm().hasBias() ? 1 : 0;
-      int qkv = projections.layout() == AttentionSpec.Layout.APART ? 3 : 1;
-      int headNorm = projections.headNorms() ? 1 : 0;
-      int around = spec.residual() == Residual.NORM_AROUND ? 1 : 0;
-      int second = spec.residual().hasSecondNorm() ? 1 : 0;
-      int up = spec.mlp().gate() == MlpSpec.Gate.APART ? 2 : 1;
-      int mlpBias = spec.mlp().bias() ? 1 : 0;
-      int projected = spec.isProjected() ? 1 : 0;
-      int embeddingNorm = spec.embedding().norm() ? 1 : 0;
-      int last = spec.norm().last() ? 1 : 0;
-      return new Layout(
-          spec.positions() instanceof Positions.Learned ? 2 : 1,
-          List.of(projected, embeddingNorm, embeddingNorm * bias),
-          List.of(
-              1,
-              bias,
-              qkv,
-              projections.bias() ? qkv : 0,
-              headNorm,
-              headNorm,
-              1,
-              projections.outputBias() ? 1 : 0,
-              around,
-              second,
-              second * bias,
-              up,
-              mlpBias * up,
-              1,
-              mlpBias,
-              around),
-          List.of(last, last * bias, projected));
+  /** A kernel's list of weights. */
+  private record Taken(List<Place> places) {
+    List<Tensor> tensors() {
+      return places.stream().map(Place::tensor).toList();
     }
 
-    int blockAt(int layer) {
-      return beforeBlocks + sum(enter) + layer * sum(block);
-    }
-
-    static int sum(List<Integer> counts) {
-      return counts.stream().mapToInt(Integer::intValue).sum();
+    List<Place> trained() {
+      return places.stream().filter(Place::isTrained).toList();
     }
   }
 
-  private List<Tensor> joined(int from, List<Integer> counts) {
-    List<Tensor> joined = new ArrayList<>();
+  private Taken taken(int from, List<Integer> counts, List<TrunkLayout.Projection> projections) {
+    List<Place> places = new ArrayList<>();
     for (int count : counts) {
-      joined.add(
-          switch (count) {
-            case 0 -> empty;
-            case 1 -> weights.get(from);
-            default -> weights.joined(from, from + count);
-          });
+      places.add(count == 0 ? WeightPlaces.frozen(empty) : weights.at(from, count));
       from += count;
     }
-    return joined;
+    if (weights.adapter() != null) {
+      for (TrunkLayout.Projection projection : projections) {
+        places.addAll(weights.adapter().of(projection, empty, this::noOutput));
+      }
+    }
+    return new Taken(places);
+  }
+
+  private Tensor noOutput(long outputs) {
+    return torch.ops().convert(scope, scope.zeros(outputs, 0), type);
+  }
+
+  private Map<String, Object> adapterAttributes() {
+    Adapter adapter = weights.adapter();
+    AttentionSpec.Layout layout = spec.attention().projections().layout();
+    // Each projection takes A as one tensor, and B for each of its parts.
+    long output = FIRST_ADAPTER + 1 + (layout == AttentionSpec.Layout.APART ? 3 : 1);
+    long up = output + 2;
+    long down = up + 1 + (spec.mlp().gate() == MlpSpec.Gate.APART ? 2 : 1);
+    return Map.of(
+        "adapted",
+        adapter != null,
+        "adapter_scale",
+        adapter == null ? 0.0 : adapter.layout().lora().scale(),
+        "adapter_keep",
+        adapter == null ? 1.0 : 1 - adapter.layout().lora().dropout(),
+        "output_adapter",
+        output,
+        "up_adapter",
+        up,
+        "down_adapter",
+        down);
   }
 
   static Map<String, Object> attributes(DecoderSpec spec) {
@@ -211,22 +216,26 @@ public final class Decoder implements AutoCloseable {
    */
   public Pass forward(TensorScope scope, TokenBatch batch, Recording recording) {
     Inputs inputs = inputs(scope, batch);
-    Pass pass = new Pass(inputs, recording);
+    boolean drops = recording != Recording.NONE && weights.adapter() != null;
+    Pass pass = new Pass(inputs, recording, drops ? weights.adapter().nextDraw() : null);
     ElementType[] types = {type};
     Tensor h;
     if (recording == Recording.NONE) {
       h = inputs.enter(scope);
     } else {
-      pass.tokens = kernels.call(scope, type, "leaf_rows", weights.get(0), inputs.ids);
-      pass.places = inputs.learned ? inputs.tableRows(scope, "leaf_rows") : empty;
-      h = kernels.record(scope, types, "enter", pass.tokens, pass.places, enterWeights)[0];
+      pass.tokens = startRows(scope, embedding, inputs.ids);
+      pass.places =
+          inputs.learned ? startRows(scope, learnedPlaces, inputs.positions) : empty;
+      List<Tensor> entering = enterWeights.tensors();
+      long[] seeds = seeds(pass.draw, spec.layers());
+      h = kernels.record(scope, types, "enter", pass.tokens, pass.places, entering, seeds)[0];
       pass.entered = h;
       if (recording == Recording.PER_BLOCK) {
         h = torch.ops().leaf(scope, h);
       }
     }
     for (int layer = 0; layer < spec.layers(); layer++) {
-      Object[] arguments = inputs.block(h, layer);
+      Object[] arguments = with(inputs.block(h, layer), seeds(pass.draw, layer));
       Tensor[] out;
       if (recording == Recording.FULL) {
         out = kernels.record(scope, types, "block", arguments);
@@ -246,9 +255,29 @@ public final class Decoder implements AutoCloseable {
       pass.hidden = finish(scope, h);
     } else {
       pass.last = recording == Recording.FULL ? h : torch.ops().leaf(scope, h);
-      pass.hidden = kernels.record(scope, types, "finish", pass.last, finishWeights)[0];
+      long[] seeds = seeds(pass.draw, spec.layers() + 1);
+      pass.hidden =
+          kernels.record(scope, types, "finish", pass.last, finishWeights.tensors(), seeds)[0];
     }
     return pass;
+  }
+
+  /** The looked-up rows of a table that a graph starts from, as a leaf where they are trained. */
+  private Tensor startRows(TensorScope scope, Place table, Tensor rows) {
+    String function = table.isTrained() ? "leaf_rows" : "rows";
+    return kernels.call(scope, type, function, table.tensor(), rows);
+  }
+
+  private long[] seeds(Adapter.Draw draw, int block) {
+    return weights.adapter() == null
+        ? new long[0]
+        : weights.adapter().dropoutSeeds(draw, block);
+  }
+
+  private static Object[] with(Object[] arguments, long[] seeds) {
+    Object[] more = Arrays.copyOf(arguments, arguments.length + 1);
+    more[arguments.length] = seeds;
+    return more;
   }
 
   /** The hidden states before each block and after the last, of every token, for inspection. */
@@ -257,7 +286,7 @@ public final class Decoder implements AutoCloseable {
     List<Tensor> states = new ArrayList<>();
     states.add(inputs.enter(scope));
     for (int layer = 0; layer < spec.layers(); layer++) {
-      Object[] arguments = inputs.everywhere(states.get(layer), layer);
+      Object[] arguments = with(inputs.everywhere(states.get(layer), layer), seeds(null, layer));
       states.add(kernels.callList(scope, new ElementType[] {type}, "block", arguments)[0]);
     }
     states.add(finish(scope, states.remove(spec.layers())));
@@ -275,7 +304,11 @@ public final class Decoder implements AutoCloseable {
     List<Tensor> values = new ArrayList<>();
     for (int layer = 0; layer < spec.layers(); layer++) {
       Tensor[] out =
-          kernels.callList(scope, new ElementType[] {type}, "block", inputs.block(h, layer));
+          kernels.callList(
+              scope,
+              new ElementType[] {type},
+              "block",
+              with(inputs.block(h, layer), seeds(null, layer)));
       h.close();
       h = out[0];
       keys.add(out[1]);
@@ -309,6 +342,7 @@ public final class Decoder implements AutoCloseable {
   public final class Pass {
     private final Inputs inputs;
     private final Recording recording;
+    private final Adapter.Draw draw;
     private final List<Tensor> blockInputs = new ArrayList<>();
     private Tensor tokens;
     private Tensor places;
@@ -316,9 +350,10 @@ public final class Decoder implements AutoCloseable {
     private Tensor last;
     private Tensor hidden;
 
-    private Pass(Inputs inputs, Recording recording) {
+    private Pass(Inputs inputs, Recording recording, Adapter.Draw draw) {
       this.inputs = inputs;
       this.recording = recording;
+      this.draw = draw;
     }
 
     /** The normed hidden states of the selected positions, {@code [selected, hidden]}. */
@@ -342,98 +377,110 @@ public final class Decoder implements AutoCloseable {
   }
 
   private void backwardAtOnce(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    List<Tensor> leaves = new ArrayList<>(embedded(pass));
-    int embedded = leaves.size();
-    leaves.addAll(present(enterWeights));
-    leaves.addAll(present(blockWeights));
-    leaves.addAll(present(finishWeights));
-    Tensor[] found = torch.ops().gradient(scope, List.of(pass.hidden), leaves, List.of(ofHidden));
-    List<Integer> counts = new ArrayList<>(layout.enter());
-    for (int layer = 0; layer < spec.layers(); layer++) {
-      counts.addAll(layout.block());
-    }
-    counts.addAll(layout.finish());
-    addApart(
-        scope, layout.beforeBlocks(), counts, List.of(found).subList(embedded, found.length), into);
+    List<Place> all = new ArrayList<>(enterWeights.trained());
+    blockWeights.forEach(block -> all.addAll(block.trained()));
+    all.addAll(finishWeights.trained());
+    Tensor[] found =
+        backwardOne(scope, new Step(pass.hidden, embedded(pass), all), ofHidden, into);
     addEmbedded(pass, found, into);
   }
 
   private void backwardByBlocks(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    Tensor ofOutput =
-        backwardOne(
-            scope,
-            new Step(pass.hidden, List.of(pass.last), finishWeights, layout.finish()),
-            layout.blockAt(spec.layers()),
-            ofHidden,
-            into)[0];
-    for (int layer = spec.layers() - 1; layer >= 0; layer--) {
+    Step finish = new Step(pass.hidden, List.of(pass.last), finishWeights.trained());
+    Tensor ofOutput = backwardOne(scope, finish, ofHidden, into)[0];
+    Step enter = new Step(pass.entered, embedded(pass), enterWeights.trained());
+    boolean enterIsTrained = !enter.leaves().isEmpty();
+    int lowest = enterIsTrained ? 0 : lowestTrainedBlock();
+    for (int layer = spec.layers() - 1; layer >= lowest; layer--) {
       try (TensorScope block = scope.child()) {
-        Tensor input = torch.ops().leaf(block, pass.blockInputs.get(layer));
-        Tensor[] out =
-            kernels.record(
-                block, new ElementType[] {type}, "block", pass.inputs.block(input, layer));
-        Step step = new Step(out[0], List.of(input), ofLayer(layer), layout.block());
-        ofOutput = scope.keep(backwardOne(block, step, layout.blockAt(layer), ofOutput, into)[0]);
+        boolean goesOn = layer > lowest || enterIsTrained;
+        Tensor stored = pass.blockInputs.get(layer);
+        Tensor input = goesOn ? torch.ops().leaf(block, stored) : stored;
+        Object[] arguments = with(pass.inputs.block(input, layer), seeds(pass.draw, layer));
+        Tensor[] out = kernels.record(block, new ElementType[] {type}, "block", arguments);
+        List<Tensor> inputs = goesOn ? List.of(input) : List.of();
+        Step step = new Step(out[0], inputs, blockWeights.get(layer).trained());
+        Tensor[] found = backwardOne(block, step, ofOutput, into);
+        ofOutput = goesOn ? scope.keep(found[0]) : null;
       }
     }
-    Step step = new Step(pass.entered, embedded(pass), enterWeights, layout.enter());
-    addEmbedded(pass, backwardOne(scope, step, layout.beforeBlocks(), ofOutput, into), into);
+    if (enterIsTrained) {
+      addEmbedded(pass, backwardOne(scope, enter, ofOutput, into), into);
+    }
   }
 
-  /** A piece of the graph: its end, what it starts from, and its weights as a kernel takes them. */
-  private record Step(
-      Tensor output, List<Tensor> inputs, List<Tensor> weights, List<Integer> counts) {}
+  /** The first block with a trained weight; the number of blocks where there is none. */
+  private int lowestTrainedBlock() {
+    int layer = 0;
+    while (layer < spec.layers() && blockWeights.get(layer).trained().isEmpty()) {
+      layer++;
+    }
+    return layer;
+  }
+
+  /** A piece of the graph: its end, what it starts from, and its trained weights. */
+  private record Step(Tensor output, List<Tensor> inputs, List<Place> weights) {
+    List<Tensor> leaves() {
+      List<Tensor> leaves = new ArrayList<>(inputs);
+      weights.forEach(place -> leaves.add(place.tensor()));
+      return leaves;
+    }
+  }
 
   /** Adds the gradients of a step's weights; returns those of its inputs first. */
-  private Tensor[] backwardOne(
-      TensorScope scope, Step step, int first, Tensor ofOutput, Gradients into) {
-    List<Tensor> leaves = new ArrayList<>(step.inputs());
-    leaves.addAll(present(step.weights()));
-    Tensor[] found = torch.ops().gradient(scope, List.of(step.output()), leaves, List.of(ofOutput));
-    List<Tensor> ofWeights = List.of(found).subList(step.inputs().size(), found.length);
-    addApart(scope, first, step.counts(), ofWeights, into);
+  private Tensor[] backwardOne(TensorScope scope, Step step, Tensor ofOutput, Gradients into) {
+    Tensor[] found =
+        torch.ops().gradient(scope, List.of(step.output()), step.leaves(), List.of(ofOutput));
+    addApart(
+        scope,
+        step.weights(),
+        List.of(found).subList(step.inputs().size(), found.length),
+        into);
     return found;
   }
 
-  private static List<Tensor> embedded(Pass pass) {
-    return pass.inputs.learned ? List.of(pass.tokens, pass.places) : List.of(pass.tokens);
-  }
-
-  private static void addEmbedded(Pass pass, Tensor[] found, Gradients into) {
-    into.addRows(0, pass.inputs.ids, found[0]);
-    if (pass.inputs.learned) {
-      into.addRows(1, pass.inputs.positions, found[1]);
+  /** The looked-up rows that have gradients. */
+  private List<Tensor> embedded(Pass pass) {
+    List<Tensor> rows = new ArrayList<>();
+    if (embedding.isTrained()) {
+      rows.add(pass.tokens);
     }
+    if (learnedPlaces != null && learnedPlaces.isTrained()) {
+      rows.add(pass.places);
+    }
+    return rows;
   }
 
-  private List<Tensor> present(List<Tensor> taken) {
-    return taken.stream().filter(weight -> weight != empty).toList();
-  }
-
-  private List<Tensor> ofLayer(int layer) {
-    int count = layout.block().size();
-    return blockWeights.subList(layer * count, (layer + 1) * count);
+  private void addEmbedded(Pass pass, Tensor[] found, Gradients into) {
+    int next = 0;
+    if (embedding.isTrained()) {
+      into.addRows(embedding.first(), pass.inputs.ids, found[next++]);
+    }
+    if (learnedPlaces != null && learnedPlaces.isTrained()) {
+      into.addRows(learnedPlaces.first(), pass.inputs.positions, found[next]);
+    }
   }
 
   /** Adds the gradients of joined weights to those of the parameters that they are made of. */
   private void addApart(
-      TensorScope scope, int first, List<Integer> counts, List<Tensor> ofJoined, Gradients into) {
+      TensorScope scope, List<Place> places, List<Tensor> ofJoined, Gradients into) {
+    List<Integer> indices = new ArrayList<>();
     List<Tensor> apart = new ArrayList<>();
-    int next = 0;
-    for (int count : counts) {
-      if (count == 1) {
-        apart.add(ofJoined.get(next++));
-      } else if (count > 1) {
-        long[] rows = new long[count];
-        for (int part = 0; part < count; part++) {
-          rows[part] = weights.parameters().get(first + apart.size() + part).shape()[0];
-        }
-        apart.addAll(List.of(torch.ops().splitRows(scope, ofJoined.get(next++), rows)));
+    for (int i = 0; i < places.size(); i++) {
+      Place place = places.get(i);
+      long[] rows = new long[place.count()];
+      for (int part = 0; part < rows.length; part++) {
+        int index = place.first() + part;
+        rows[part] = weights.trained().parameters().get(index).shape()[0];
+        indices.add(index);
+      }
+      if (rows.length == 1) {
+        apart.add(ofJoined.get(i));
+      } else {
+        apart.addAll(List.of(torch.ops().splitRows(scope, ofJoined.get(i), rows)));
       }
     }
-    if (!apart.isEmpty()) {
-      into.add(scope, first, apart);
-    }
+    into.add(scope, indices, apart);
   }
 
   /** A batch on the device. */
@@ -482,10 +529,6 @@ public final class Decoder implements AutoCloseable {
           scope, new ElementType[] {type}, "masks", places, keys, (long) window, slopes, empty);
     }
 
-    private Tensor tableRows(TensorScope scope, String function) {
-      return kernels.call(scope, type, function, weights.get(1), positions);
-    }
-
     private Tensor enter(TensorScope scope) {
       return Decoder.this.enter(scope, ids, learned ? positions : empty);
     }
@@ -496,14 +539,14 @@ public final class Decoder implements AutoCloseable {
         return everywhere(h, layer);
       }
       return new Object[] {
-        h, cos, sin, true, selected, lastRuns.shape(), lastRuns.blocks(), lastMasks, ofLayer(layer)
+        h, cos, sin, true, selected, lastRuns.shape(), lastRuns.blocks(), lastMasks, blockWeights.get(layer).tensors()
       };
     }
 
     private Object[] everywhere(Tensor h, int layer) {
       Tensor[] seen = spec.attention().reach().isLocal(layer) ? localMasks : masks;
       return new Object[] {
-        h, cos, sin, false, selected, runs.shape(), runs.blocks(), seen, ofLayer(layer)
+        h, cos, sin, false, selected, runs.shape(), runs.blocks(), seen, blockWeights.get(layer).tensors()
       };
     }
   }
@@ -521,18 +564,21 @@ public final class Decoder implements AutoCloseable {
 
   /** What enters the first block: {@code [tokens, hidden]} of ids and rows of places. */
   Tensor enter(TensorScope scope, Tensor ids, Tensor rows) {
-    Tensor tokens = kernels.call(scope, type, "rows", weights.get(0), ids);
+    Tensor tokens = kernels.call(scope, type, "rows", embedding.tensor(), ids);
     Tensor places =
-        spec.positions() instanceof Positions.Learned
-            ? kernels.call(scope, type, "rows", weights.get(1), rows)
-            : empty;
-    return kernels
-        .callList(scope, new ElementType[] {type}, "enter", tokens, places, enterWeights)[0];
+        learnedPlaces == null
+            ? empty
+            : kernels.call(scope, type, "rows", learnedPlaces.tensor(), rows);
+    ElementType[] types = {type};
+    List<Tensor> entering = enterWeights.tensors();
+    return kernels.callList(scope, types, "enter", tokens, places, entering, new long[0])[0];
   }
 
   /** What leaves the trunk, of the last block's hidden states. */
   Tensor finish(TensorScope scope, Tensor hidden) {
-    return kernels.callList(scope, new ElementType[] {type}, "finish", hidden, finishWeights)[0];
+    ElementType[] types = {type};
+    List<Tensor> finishing = finishWeights.tensors();
+    return kernels.callList(scope, types, "finish", hidden, finishing, new long[0])[0];
   }
 
   private Inputs inputs(TensorScope scope, TokenBatch batch) {
@@ -605,7 +651,9 @@ public final class Decoder implements AutoCloseable {
 
   /** The weights of all blocks as the kernels take them. */
   List<Tensor> blockWeights() {
-    return blockWeights;
+    List<Tensor> all = new ArrayList<>();
+    blockWeights.forEach(block -> all.addAll(block.tensors()));
+    return all;
   }
 
   @Override

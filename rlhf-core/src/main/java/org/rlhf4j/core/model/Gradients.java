@@ -1,7 +1,6 @@
 package org.rlhf4j.core.model;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Ops;
@@ -31,19 +30,34 @@ public final class Gradients {
   }
 
   /**
-   * Adds the gradients of neighbouring weights.
+   * Adds the gradients of some weights.
    *
    * @param made the scope that the gradients belong to
-   * @param first the place of the first of them
+   * @param places of the weights, each once
    */
-  void add(TensorScope made, int first, List<Tensor> gradients) {
-    if (sums[first] == null) {
-      Tensor[] wide = ops.toFp32(made, gradients);
-      for (int i = 0; i < wide.length; i++) {
-        sums[first + i] = scope.keep(wide[i]);
+  void add(TensorScope made, List<Integer> places, List<Tensor> gradients) {
+    List<Tensor> firsts = new ArrayList<>();
+    List<Tensor> earlier = new ArrayList<>();
+    List<Tensor> more = new ArrayList<>();
+    for (int i = 0; i < places.size(); i++) {
+      if (sums[places.get(i)] == null) {
+        firsts.add(gradients.get(i));
+      } else {
+        earlier.add(sums[places.get(i)]);
+        more.add(gradients.get(i));
       }
-    } else {
-      ops.addTo(Arrays.asList(sums).subList(first, first + gradients.size()), gradients);
+    }
+    if (!firsts.isEmpty()) {
+      Tensor[] wide = ops.toFp32(made, firsts);
+      int next = 0;
+      for (int place : places) {
+        if (sums[place] == null) {
+          sums[place] = scope.keep(wide[next++]);
+        }
+      }
+    }
+    if (!more.isEmpty()) {
+      ops.addTo(earlier, more);
     }
   }
 

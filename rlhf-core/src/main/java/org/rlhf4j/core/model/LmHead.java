@@ -19,10 +19,9 @@ public final class LmHead implements AutoCloseable {
   private static final ElementType[] FP32 = {ElementType.FP32};
 
   private final Kernels kernels;
-  private final Weights weights;
-  private final int index;
-  private final Tensor bias;
-  private final int biasIndex;
+  private final ElementType type;
+  private final WeightPlaces.Place weight;
+  private final WeightPlaces.Place bias;
   private final long chunk;
   private final TensorScope scope;
 
@@ -30,28 +29,27 @@ public final class LmHead implements AutoCloseable {
    * A head on the weights of a model: the embedding where it is tied, else the last matrix, and the
    * last vector where it has a bias.
    */
-  public LmHead(Torch torch, LmHeadSpec spec, Weights weights) {
-    this(torch, spec, weights, LARGEST_CHUNK / weights.get(0).extent(0));
+  LmHead(Torch torch, LmHeadSpec spec, WeightPlaces weights) {
+    this(torch, spec, weights, LARGEST_CHUNK / weights.base().get(0).extent(0));
   }
 
-  LmHead(Torch torch, LmHeadSpec spec, Weights weights, long chunk) {
-    this.weights = weights;
+  LmHead(Torch torch, LmHeadSpec spec, WeightPlaces weights, long chunk) {
+    this.type = weights.base().type();
     this.chunk = Math.max(1, chunk);
     this.scope = torch.scope();
-    int last = weights.parameters().size() - 1;
-    this.biasIndex = last;
+    int last = weights.base().parameters().size() - 1;
     this.bias =
         spec.bias()
-            ? weights.get(last)
-            : torch.ops().convert(scope, scope.zeros(0), weights.type());
-    this.index = spec.tied() ? 0 : spec.bias() ? last - 1 : last;
+            ? weights.at(last, 1)
+            : WeightPlaces.frozen(torch.ops().convert(scope, scope.zeros(0), type));
+    this.weight = weights.at(spec.tied() ? 0 : spec.bias() ? last - 1 : last, 1);
     this.kernels =
         Kernels.load(
             torch,
             "/org/rlhf4j/core/model/lm_head.torch",
             Map.of(
                 "bf16",
-                weights.type() == ElementType.BF16,
+                type == ElementType.BF16,
                 "has_bias",
                 spec.bias(),
                 "softcap",
@@ -69,7 +67,7 @@ public final class LmHead implements AutoCloseable {
 
   /** Fp32 logits, {@code [rows, vocabulary]}, of a few hidden states {@code [rows, hidden]}. */
   public Tensor logits(TensorScope scope, Tensor hidden) {
-    return kernels.call(scope, ElementType.FP32, "logits", hidden, weights.get(index), bias);
+    return kernels.call(scope, ElementType.FP32, "logits", hidden, weight.tensor(), bias.tensor());
   }
 
   /**
@@ -86,8 +84,8 @@ public final class LmHead implements AutoCloseable {
             FP32,
             "log_probs",
             hidden,
-            weights.get(index),
-            bias,
+            weight.tensor(),
+            bias.tensor(),
             scope.of(targets, targets.length),
             chunk,
             statistics);
@@ -101,23 +99,23 @@ public final class LmHead implements AutoCloseable {
    * Log-probabilities together with gradients, in one pass over the vocabulary.
    *
    * @param ofLogProbs d loss / d log-probability, {@code [targets]}
-   * @param into where the gradient of the head's weight is added
+   * @param into where the gradient of the head's weight is added, where that is trained
    */
   public WithGradient logProbsWithGradient(
       TensorScope scope, Selected rows, float[] ofLogProbs, Gradients into, boolean statistics) {
-    ElementType[] types = {ElementType.FP32, weights.type(), ElementType.FP32, ElementType.FP32};
+    ElementType[] types = {ElementType.FP32, type, ElementType.FP32, ElementType.FP32};
     Tensor[] found =
         kernels.callList(
             scope,
             types,
             "log_probs_with_gradient",
             rows.hidden(),
-            weights.get(index),
-            bias,
+            weight.tensor(),
+            bias.tensor(),
             scope.of(rows.targets(), rows.targets().length),
             scope.of(ofLogProbs, ofLogProbs.length),
-            into.dense(index),
-            bias.size() == 0 ? scope.zeros(0) : into.dense(biasIndex),
+            gradient(scope, weight, into),
+            gradient(scope, bias, into),
             chunk,
             statistics);
     Found numbers =
@@ -126,6 +124,11 @@ public final class LmHead implements AutoCloseable {
             statistics ? found[2].toFloats() : new float[0],
             statistics ? found[3].toFloats() : new float[0]);
     return new WithGradient(numbers, found[1]);
+  }
+
+  /** The sum that a gradient is added to; empty for a weight that is frozen. */
+  private static Tensor gradient(TensorScope scope, WeightPlaces.Place place, Gradients into) {
+    return place.isTrained() ? into.dense(place.first()) : scope.zeros(0);
   }
 
   /** Hidden states {@code [targets, hidden]} and the ids that they predict. */

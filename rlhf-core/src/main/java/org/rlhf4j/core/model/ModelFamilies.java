@@ -80,7 +80,8 @@ public final class ModelFamilies {
   /**
    * Reads a model folder's configuration and holds its tensors against it: every parameter must be
    * there with its shape and as floats, and nothing else but what {@link ModelFamily#isDerived}
-   * names and a head that equals the embedding it is tied to.
+   * names and a head that equals the embedding it is tied to. Where the folder holds an adapter,
+   * the same goes for the adapter's tensors, and the head is the adapter's.
    *
    * @throws RlhfException naming the key or tensor, what was found and what is expected
    */
@@ -95,7 +96,13 @@ public final class ModelFamilies {
     requireOneLabel(config, file, head);
     Model model = new Model(family, head, family.read(config, file));
     requireTensors(folder, model);
-    return model;
+    if (folder.adapter().isEmpty()) {
+      return model;
+    }
+    ModelHead adapted = AdapterConfig.head(folder.adapter().get(), model);
+    Model withAdapter = new Model(family, adapted, model.spec());
+    new StoredAdapter(folder.adapter().get(), withAdapter);
+    return withAdapter;
   }
 
   /**
@@ -208,7 +215,7 @@ public final class ModelFamilies {
       }
     }
     if (!missing.isEmpty()) {
-      throw RlhfException.input(folder.path() + ": " + named(missing, "missing"));
+      throw RlhfException.input(folder.basePath() + ": " + named(missing, "missing"));
     }
     unexpected.removeIf(model.family()::isDerived);
     String headName = model.family().headName(ModelHead.CAUSAL_LM);
@@ -217,7 +224,7 @@ public final class ModelFamilies {
     }
     if (!unexpected.isEmpty()) {
       throw RlhfException.input(
-          folder.path() + ": " + named(List.copyOf(unexpected), "not part of this model"));
+          folder.basePath() + ": " + named(List.copyOf(unexpected), "not part of this model"));
     }
   }
 

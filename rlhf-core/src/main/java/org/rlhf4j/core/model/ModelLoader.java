@@ -22,15 +22,50 @@ public final class ModelLoader {
    *
    * @param type what is computed with
    * @param trainable whether it can be trained
+   * @param lora the adapter that is trained, the rest staying as it is; null to train all
+   * @param seed of a new adapter, and of its dropout
    */
-  public record Options(ElementType type, boolean trainable) {}
+  public record Options(ElementType type, boolean trainable, LoraSpec lora, long seed) {
+    /** Without a new adapter. */
+    public Options(ElementType type, boolean trainable) {
+      this(type, trainable, null, 0);
+    }
+  }
 
   /**
-   * Loads a language model; the caller closes it.
+   * Loads a language model; the caller closes it. The folder of an adapter gives its model with the
+   * adapter beside it; to train all weights, the adapter is merged into them.
    *
    * @throws org.rlhf4j.core.RlhfException if the folder holds none, or anything in it does not fit
    */
   public static CausalLm causalLm(Torch torch, ModelFolder folder, Options options) {
+    ModelFamilies.Model model = requireCausalLm(folder);
+    Weights.Source source =
+        (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
+    WeightPlaces places =
+        places(torch, new Start(folder, model, model.parameters(), source), options);
+    return new CausalLm(torch, model.spec(), places, true);
+  }
+
+  /**
+   * The model that a language model with an adapter was before its training, on the same weights:
+   * without an adapter, or with that of its folder. The caller closes it before the model.
+   *
+   * @param trained a model with an adapter
+   * @param start the folder that its training started from
+   */
+  public static CausalLm reference(CausalLm trained, ModelFolder start) {
+    ModelFamilies.Model model = requireCausalLm(start);
+    Options options = new Options(trained.weights().type(), false);
+    Adapter adapter =
+        start.adapter().isEmpty()
+            ? null
+            : stored(trained.torch(), new StoredAdapter(start.adapter().get(), model), options);
+    WeightPlaces places = new WeightPlaces(trained.weights(), adapter);
+    return new CausalLm(trained.torch(), model.spec(), places, false);
+  }
+
+  private static ModelFamilies.Model requireCausalLm(ModelFolder folder) {
     ModelFamilies.Model model = ModelFamilies.of(folder);
     if (model.head() != ModelHead.CAUSAL_LM) {
       throw RlhfException.input(
@@ -39,14 +74,12 @@ public final class ModelLoader {
               + model.family().architecture(ModelHead.CAUSAL_LM)
               + "), found a reward model");
     }
-    Weights.Source source =
-        (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
-    return new CausalLm(torch, model.spec(), weights(torch, model.parameters(), source, options));
+    return model;
   }
 
   /**
    * Loads a reward model, or a language model's trunk under a fresh score head. The caller closes
-   * it.
+   * it. Adapters are treated as by {@link #causalLm}; a new one trains a copy of the whole head.
    *
    * @param headSeed of a fresh head, which is drawn as Hugging Face draws it: normal with the
    *     configuration's initializer_range
@@ -54,27 +87,81 @@ public final class ModelLoader {
    */
   public static RewardModel rewardModel(
       Torch torch, ModelFolder folder, Options options, long headSeed) {
-    ModelFamilies.Model model = ModelFamilies.of(folder);
-    List<ParameterSpec> parameters = new ArrayList<>(model.family().parameters(model.spec()));
-    List<ParameterSpec> head =
-        model.family().headParameters(model.spec(), ModelHead.SEQUENCE_CLASSIFICATION);
-    parameters.addAll(head);
-    boolean fresh = model.head() == ModelHead.CAUSAL_LM;
+    ModelFamilies.Model found = ModelFamilies.of(folder);
+    ModelFamilies.Model model =
+        new ModelFamilies.Model(
+            found.family(), ModelHead.SEQUENCE_CLASSIFICATION, found.spec());
+    String head = model.family().headName(model.head());
     double range = folder.config().path("initializer_range").asDouble(DEFAULT_INITIALIZER_RANGE);
     Weights.Source source =
         (parameter, from, target) -> {
-          if (fresh && head.contains(parameter)) {
+          if (parameter.name().equals(head) && !folder.contains(head)) {
             draw(headSeed, range, from, target);
           } else {
             model.read(folder, parameter.name(), from, target);
           }
         };
-    return new RewardModel(torch, model.spec(), weights(torch, parameters, source, options));
+    Start start = new Start(folder, model, model.parameters(), source);
+    WeightPlaces places = places(torch, start, withHead(options, head));
+    return new RewardModel(torch, model.spec(), places);
   }
 
-  private static Weights weights(
-      Torch torch, List<ParameterSpec> parameters, Weights.Source source, Options options) {
-    return new Weights(torch, parameters, source, options.type(), options.trainable());
+  private static Options withHead(Options options, String head) {
+    LoraSpec lora = options.lora();
+    String module = head.substring(0, head.lastIndexOf('.'));
+    if (lora == null || lora.modulesToSave().contains(module)) {
+      return options;
+    }
+    List<String> saved = new ArrayList<>(lora.modulesToSave());
+    saved.add(module);
+    LoraSpec more = lora.withModules(lora.targetModules(), saved);
+    return new Options(options.type(), options.trainable(), more, options.seed());
+  }
+
+  /** What a model is loaded from: its folder, and the values of its parameters but an adapter's. */
+  private record Start(
+      ModelFolder folder,
+      ModelFamilies.Model model,
+      List<ParameterSpec> parameters,
+      Weights.Source source) {}
+
+  private static WeightPlaces places(Torch torch, Start start, Options options) {
+    ModelFolder folder = start.folder();
+    StoredAdapter stored =
+        folder.adapter().isEmpty()
+            ? null
+            : new StoredAdapter(folder.adapter().get(), ModelFamilies.of(folder));
+    ElementType type = options.type();
+    boolean otherHead = stored != null && stored.layout().model().head() != start.model().head();
+    if (options.lora() == null && (options.trainable() || stored == null || otherHead)) {
+      Weights.Source source = stored == null ? start.source() : stored.merged(start.source());
+      return new WeightPlaces(
+          new Weights(torch, start.parameters(), source, type, options.trainable()), null);
+    }
+    Weights base = new Weights(torch, start.parameters(), start.source(), type, false);
+    if (options.lora() == null) {
+      return new WeightPlaces(base, stored(torch, stored, options));
+    }
+    AdapterLayout layout = new AdapterLayout(start.model(), start.parameters(), options.lora());
+    layout.requireAllKnown();
+    Weights.Source fresh = Adapter.fresh(layout, start.source(), options.seed());
+    if (stored == null) {
+      return new WeightPlaces(base, new Adapter(torch, layout, fresh, options));
+    }
+    stored.requireFits(layout);
+    Weights.Source goingOn =
+        (parameter, from, target) -> {
+          if (stored.contains(parameter)) {
+            stored.fill(parameter, from, target);
+          } else {
+            fresh.fill(parameter, from, target);
+          }
+        };
+    return new WeightPlaces(base, new Adapter(torch, layout, goingOn, options));
+  }
+
+  private static Adapter stored(Torch torch, StoredAdapter stored, Options options) {
+    return new Adapter(torch, stored.layout(), stored::fill, options);
   }
 
   private static void draw(long seed, double range, long from, FloatBuffer target) {

@@ -9,7 +9,7 @@ import org.rlhf4j.core.torch.Torch;
 /** A reward model: decoder and score head on one set of weights. */
 public final class RewardModel implements AutoCloseable {
   private final Torch torch;
-  private final Weights weights;
+  private final WeightPlaces places;
   private final Decoder decoder;
   private final ScoreHead head;
 
@@ -19,15 +19,41 @@ public final class RewardModel implements AutoCloseable {
    * @param weights the trunk's and, last, the head's {@code [1, hidden]}
    */
   public RewardModel(Torch torch, DecoderSpec spec, Weights weights) {
-    this.torch = torch;
-    this.weights = weights;
-    this.decoder = new Decoder(torch, spec, weights);
-    this.head = new ScoreHead(torch, weights, weights.parameters().size() - 1);
+    this(torch, spec, new WeightPlaces(weights, null));
   }
 
-  /** The parameters. */
+  RewardModel(Torch torch, DecoderSpec spec, WeightPlaces places) {
+    this.torch = torch;
+    this.places = places;
+    this.decoder = new Decoder(torch, spec, places);
+    this.head = new ScoreHead(torch, places, places.base().parameters().size() - 1);
+  }
+
+  /** The parameters, those of an adapter aside. */
   public Weights weights() {
-    return weights;
+    return places.base();
+  }
+
+  /** The adapter; null for a model without. */
+  public Adapter adapter() {
+    return places.adapter();
+  }
+
+  /** The parameters that training changes: the adapter's where there is one, else all. */
+  public Weights trained() {
+    return places.trained();
+  }
+
+  /** How many parameters it has. */
+  public ModelSize size() {
+    return places.size();
+  }
+
+  /** Names the step whose gradients are added next; what an adapter drops out depends on it. */
+  public void startStep(long step) {
+    if (adapter() != null) {
+      adapter().startStep(step);
+    }
   }
 
   /** The trunk. */
@@ -68,6 +94,9 @@ public final class RewardModel implements AutoCloseable {
   public void close() {
     head.close();
     decoder.close();
-    weights.close();
+    if (adapter() != null) {
+      adapter().close();
+    }
+    weights().close();
   }
 }

@@ -145,6 +145,11 @@ public final class Weights implements AutoCloseable {
     return trainable ? ops.leaf(scope, joined) : joined;
   }
 
+  /** Whether graphs start from the weights and masters are kept. */
+  public boolean isTrainable() {
+    return trainable;
+  }
+
   /** All weights that are computed with. */
   public List<Tensor> all() {
     return compute;

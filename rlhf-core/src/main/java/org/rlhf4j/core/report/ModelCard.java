@@ -17,6 +17,7 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param version the library's version
  * @param baseModel the start model as it was named
  * @param sequenceClassification whether the folder holds a reward model, else a causal LM
+ * @param adapter whether it holds an adapter of the start model, else a model of its own
  * @param tokenizer whether the folder has a tokenizer
  * @param data one entry per data file
  * @param config the merged configuration
@@ -29,6 +30,7 @@ public record ModelCard(
     String version,
     String baseModel,
     boolean sequenceClassification,
+    boolean adapter,
     boolean tokenizer,
     List<Provenance.DataFile> data,
     Map<String, ?> config,
@@ -67,14 +69,14 @@ public record ModelCard(
     String task = sequenceClassification ? "text-classification" : "text-generation";
     return """
         ---
-        library_name: transformers
+        library_name: %s
         pipeline_tag: %s
         tags:
         - rlhf4j
         - %s
         ---
         """
-        .formatted(task, method);
+        .formatted(adapter ? "peft" : "transformers", task, method);
   }
 
   private String whatItIs() {
@@ -89,7 +91,9 @@ public record ModelCard(
           case "raft" -> "RAFT, fine-tuning on the best of its own samples by reward";
           default -> method;
         };
-    return "%s Made from `%s` by %s with RLHF4J %s.\n".formatted(kind, baseModel, how, version);
+    String form = adapter ? " The folder holds a LoRA adapter of the model it was made from." : "";
+    return "%s%s Made from `%s` by %s with RLHF4J %s.\n"
+        .formatted(kind, form, baseModel, how, version);
   }
 
   private String howToLoad() {
@@ -103,16 +107,22 @@ public record ModelCard(
         ./rlhf %s --model_name_or_path %s --dataset_path %s.jsonl --output_path out.jsonl
         ```
 
-        With Python transformers:
+        With Python %s:
 
         """
-            .formatted(verb, name, rows);
-    String autoClass =
-        sequenceClassification ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
-    String imports = tokenizer ? autoClass + ", AutoTokenizer" : autoClass;
+            .formatted(verb, name, rows, adapter ? "PEFT" : "transformers");
+    String task = sequenceClassification ? "ForSequenceClassification" : "ForCausalLM";
+    String autoClass = (adapter ? "AutoPeftModel" : "AutoModel") + task;
     StringBuilder python = new StringBuilder("```python\n");
-    python.append("from transformers import ").append(imports).append("\n\n");
-    python.append("model = %s.from_pretrained(\"%s\")\n".formatted(autoClass, name));
+    if (adapter) {
+      python.append("from peft import ").append(autoClass).append("\n");
+      python.append(tokenizer ? "from transformers import AutoTokenizer\n" : "");
+    } else {
+      String imports = tokenizer ? autoClass + ", AutoTokenizer" : autoClass;
+      python.append("from transformers import ").append(imports).append("\n");
+    }
+    String labels = adapter && sequenceClassification ? ", num_labels=1" : "";
+    python.append("\nmodel = %s.from_pretrained(\"%s\"%s)\n".formatted(autoClass, name, labels));
     if (tokenizer) {
       python.append("tokenizer = AutoTokenizer.from_pretrained(\"%s\")\n".formatted(name));
       python.append("inputs = tokenizer(text, return_tensors=\"pt\")\n");

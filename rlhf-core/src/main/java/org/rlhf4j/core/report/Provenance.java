@@ -128,6 +128,7 @@ public record Provenance(
     ModelFolder model = ModelFolder.open(folder);
     TreeSet<Path> files = new TreeSet<>();
     model.tensorNames().forEach(name -> files.add(model.fileOf(name).path()));
+    model.adapter().ifPresent(adapter -> files.add(adapter.tensors().path()));
     if (files.size() == 1) {
       return sha256(files.first());
     }

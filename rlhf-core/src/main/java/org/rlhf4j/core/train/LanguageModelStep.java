@@ -59,8 +59,9 @@ public final class LanguageModelStep {
       batches.add(batch);
       stepTargets += batch.targets().length;
     }
+    model.startStep(optimization.steps());
     try (TensorScope scope = model.torch().scope()) {
-      Gradients gradients = new Gradients(model.torch().ops(), scope, model.weights());
+      Gradients gradients = new Gradients(model.torch().ops(), scope, model.trained());
       Sums sums = new Sums();
       for (TokenBatch batch : batches) {
         Derivative derivative = new Derivative(batch, stepTargets);

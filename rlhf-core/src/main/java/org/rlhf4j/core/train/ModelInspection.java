@@ -16,6 +16,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.AdapterFolder;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorInfo;
@@ -66,6 +67,7 @@ public final class ModelInspection {
     Map<String, Map<String, String>> sections = new LinkedHashMap<>();
     sections.put("Model " + folder.path(), architecture());
     sections.put("Parameters", parameters());
+    folder.adapter().ifPresent(adapter -> sections.put("Adapter", adapter(adapter)));
     sections.put("Tokenizer", tokenizer());
     folder.generationConfig().ifPresent(config -> sections.put("Generation", values(config)));
     if (Files.exists(folder.path().resolve(REWARD_STATS))) {
@@ -192,13 +194,35 @@ public final class ModelInspection {
             : files.size() + " files");
   }
 
+  private static Map<String, String> adapter(AdapterFolder adapter) {
+    JsonNode config = adapter.config();
+    long elements =
+        adapter.tensors().tensors().stream().mapToLong(TensorInfo::elements).sum();
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("kind", config.path("peft_type").asText());
+    facts.put("model", adapter.base().toString());
+    facts.put(
+        "rank, alpha",
+        "%s, %s%s"
+            .formatted(
+                config.path("r"),
+                config.path("lora_alpha"),
+                config.path("use_rslora").asBoolean() ? " (rsLoRA)" : ""));
+    facts.put("modules", config.path("target_modules").toString());
+    if (config.hasNonNull("modules_to_save")) {
+      facts.put("saved whole", config.get("modules_to_save").toString());
+    }
+    facts.put("parameters", Format.count(elements) + " (" + Format.shortCount(elements) + ")");
+    return facts;
+  }
+
   private Map<String, String> tokenizer() {
     Map<String, String> facts = new LinkedHashMap<>();
-    if (!Tokenizer.existsIn(folder.path())) {
+    if (!Tokenizer.existsIn(folder.tokenizerPath())) {
       facts.put("tokenizer.json", "none; rows of token ids are taken");
       return facts;
     }
-    try (Tokenizer tokenizer = Tokenizer.load(folder.path())) {
+    try (Tokenizer tokenizer = Tokenizer.load(folder.tokenizerPath())) {
       facts.put("vocabulary", Format.count(tokenizer.vocabularySize()));
       facts.put("BOS", token(tokenizer, tokenizer.bosId()));
       facts.put("EOS", token(tokenizer, tokenizer.eosId()));
@@ -217,11 +241,11 @@ public final class ModelInspection {
 
   private String chatTemplate() {
     for (String name : List.of("chat_template.jinja", "chat_template.json")) {
-      if (Files.exists(folder.path().resolve(name))) {
+      if (Files.exists(folder.tokenizerPath().resolve(name))) {
         return "in " + name;
       }
     }
-    Path config = folder.path().resolve("tokenizer_config.json");
+    Path config = folder.tokenizerPath().resolve("tokenizer_config.json");
     boolean inConfig = Files.exists(config) && json(config).hasNonNull("chat_template");
     return inConfig ? "in tokenizer_config.json" : NONE;
   }

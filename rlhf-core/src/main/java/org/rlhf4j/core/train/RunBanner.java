@@ -12,8 +12,7 @@ import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.Packing;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
-import org.rlhf4j.core.model.ParameterSpec;
-import org.rlhf4j.core.model.Weights;
+import org.rlhf4j.core.model.ModelSize;
 import org.rlhf4j.core.report.Banner;
 import org.rlhf4j.core.report.DataSummary;
 import org.rlhf4j.core.report.MarkedText;
@@ -25,7 +24,7 @@ public final class RunBanner {
 
   private final TrainingRun run;
   private final String title;
-  private final long parameters;
+  private final ModelSize size;
   private final String model;
   private final List<DataSummary> data = new ArrayList<>();
   private final List<String> warnings = new ArrayList<>();
@@ -33,10 +32,10 @@ public final class RunBanner {
   private MarkedText sample = new MarkedText(List.of());
   private Banner.Batch batch;
 
-  private RunBanner(TrainingRun run, String title, Weights weights, DecoderSpec spec) {
+  private RunBanner(TrainingRun run, String title, ModelSize size, DecoderSpec spec) {
     this.run = run;
     this.title = title;
-    this.parameters = weights.parameters().stream().mapToLong(ParameterSpec::elements).sum();
+    this.size = size;
     this.model =
         "%s (%s, %d layers, width %d)"
             .formatted(run.modelName(), spec.family(), spec.layers(), spec.hiddenSize());
@@ -47,8 +46,8 @@ public final class RunBanner {
   }
 
   /** Begins with the model. */
-  public static RunBanner of(TrainingRun run, String title, Weights weights, DecoderSpec spec) {
-    return new RunBanner(run, title, weights, spec);
+  public static RunBanner of(TrainingRun run, String title, ModelSize size, DecoderSpec spec) {
+    return new RunBanner(run, title, size, spec);
   }
 
   /** Adds a data set; the first one shows a row with its targets marked. */
@@ -147,8 +146,8 @@ public final class RunBanner {
                 Provenance.libraryVersion(),
                 model,
                 run.computeLine(),
-                parameters,
-                parameters,
+                size.total(),
+                size.trainable(),
                 batch,
                 data,
                 sample,

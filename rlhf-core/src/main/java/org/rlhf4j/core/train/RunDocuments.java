@@ -82,6 +82,7 @@ final class RunDocuments {
             Provenance.libraryVersion(),
             facts.training().modelNameOrPath(),
             job.reward(),
+            facts.training().lora().usePeft(),
             facts.hasTokenizer(),
             dataFiles(),
             Config.toMap(facts.config()),

@@ -38,6 +38,8 @@ final class RunFolder implements AutoCloseable {
           "curves.png",
           "curves.csv",
           "README.md",
+          "adapter_config.json",
+          "adapter_model.safetensors",
           "config.json",
           "generation_config.json",
           "model.safetensors",

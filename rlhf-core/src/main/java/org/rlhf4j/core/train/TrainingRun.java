@@ -17,12 +17,14 @@ import org.rlhf4j.core.checkpoint.SaveFormat;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.EvalStrategy;
+import org.rlhf4j.core.config.LoraConfig;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.DataReport;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Curves;
@@ -85,7 +87,8 @@ public final class TrainingRun implements AutoCloseable {
       this.start =
           ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);
       this.savedType = savedType();
-      loaded = Tokenizer.existsIn(start.path()) ? Tokenizer.load(start.path()) : null;
+      Path texts = start.tokenizerPath();
+      loaded = Tokenizer.existsIn(texts) ? Tokenizer.load(texts) : null;
       this.tokenizer = loaded;
       this.compute =
           resumed == null
@@ -132,7 +135,18 @@ public final class TrainingRun implements AutoCloseable {
 
   /** How to load a model that this run trains. */
   public ModelLoader.Options trainable() {
-    return new ModelLoader.Options(compute.type(), true);
+    LoraConfig lora = training.lora();
+    LoraSpec adapter =
+        lora.usePeft()
+            ? new LoraSpec(
+                lora.loraR(),
+                lora.loraAlpha(),
+                lora.loraDropout(),
+                lora.loraTargetModules(),
+                lora.useRslora(),
+                lora.modulesToSave())
+            : null;
+    return new ModelLoader.Options(compute.type(), true, adapter, training.seed());
   }
 
   /** The type that is computed in. */

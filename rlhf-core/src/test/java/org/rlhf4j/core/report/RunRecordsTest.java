@@ -156,6 +156,7 @@ class RunRecordsTest {
             "0.1.0",
             "models/tiny",
             false,
+            false,
             true,
             List.of(new Provenance.DataFile("train", "a.jsonl", "00ff", 1600)),
             config,
@@ -226,12 +227,45 @@ class RunRecordsTest {
   void aRewardModelsCardLoadsASequenceClassifier() throws Exception {
     ModelCard card =
         new ModelCard(
-            "rm", "reward", "0.1.0", "models/tiny", true, false, List.of(), Map.of(), Map.of(), 1);
+            "rm",
+            "reward",
+            "0.1.0",
+            "models/tiny",
+            true,
+            false,
+            false,
+            List.of(),
+            Map.of(),
+            Map.of(),
+            1);
     String text = card.render();
     JsonNode head = new YAMLMapper().readTree(text.substring(4, text.indexOf("\n---\n", 4)));
     assertEquals("text-classification", head.get("pipeline_tag").asText());
     assertTrue(text.contains("AutoModelForSequenceClassification.from_pretrained(\"rm\")"), text);
     assertTrue(text.contains("./rlhf score --model_name_or_path rm"), text);
     assertFalse(text.contains("AutoTokenizer"), "the folder has no tokenizer");
+  }
+
+  @Test
+  void anAdaptersCardLoadsItWithPeft() {
+    String text =
+        new ModelCard(
+                "rm",
+                "reward",
+                "0.1.0",
+                "models/tiny",
+                true,
+                true,
+                true,
+                List.of(),
+                Map.of(),
+                Map.of(),
+                1)
+            .render();
+    assertTrue(text.contains("library_name: peft\n"), text);
+    assertTrue(text.contains("holds a LoRA adapter of the model it was made from"), text);
+    assertTrue(
+        text.contains("AutoPeftModelForSequenceClassification.from_pretrained(\"rm\", num_labels=1)"),
+        text);
   }
 }
