@@ -104,6 +104,19 @@ class LoraByCommandsTest {
     assertEquals(ExitCode.CONFIG, again.code());
     assertEquals(
         List.of("rlhf: output_path: " + merged + " is not empty; choose another"), again.errors());
+    CommandLineRun difference =
+        CommandLineRun.of(
+            List.of(
+                "delta",
+                "make",
+                "--base_model_name_or_path",
+                tiny.model.toString(),
+                "--model_name_or_path",
+                adapter.toString(),
+                "--output_dir",
+                folder.resolve("x").toString()));
+    assertEquals(ExitCode.INPUT, difference.code());
+    assertTrue(difference.errors().get(0).contains("merge it first"), difference.errors() + "");
     CommandLineRun nothing =
         CommandLineRun.of(
             List.of(

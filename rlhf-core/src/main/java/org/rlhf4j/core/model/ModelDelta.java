@@ -52,6 +52,11 @@ public final class ModelDelta {
   private record Part(ModelFolder folder, ModelFamilies.Model model) {
     Part(ModelFolder folder) {
       this(folder, ModelFamilies.of(folder));
+      if (folder.adapter().isPresent()) {
+        throw RlhfException.input(
+            folder.path() + ": an adapter has no weights to take a difference of; merge it first"
+                + " (merge-lora)");
+      }
     }
 
     void read(ParameterSpec parameter, long from, float[] target, int count) {
