@@ -50,7 +50,11 @@ class LoraByCommandsTest {
     Path output = folder.resolve(adapter.getFileName() + "-merged");
     done(
         List.of(
-            "merge-lora", "--model_name_or_path", adapter.toString(), "--output_path", output + ""));
+            "merge-lora",
+            "--model_name_or_path",
+            adapter.toString(),
+            "--output_path",
+            output + ""));
     return output;
   }
 
@@ -80,8 +84,7 @@ class LoraByCommandsTest {
     Path merged = merged(adapter);
     double[] base = numbers(use("score", tiny.model, tiny.rows), "mean_log_prob");
     double[] found = numbers(use("score", adapter, tiny.rows), "mean_log_prob");
-    assertArrayEquals(
-        numbers(use("score", merged, tiny.rows), "mean_log_prob"), found, 1e-4);
+    assertArrayEquals(numbers(use("score", merged, tiny.rows), "mean_log_prob"), found, 1e-4);
     assertTrue(Arrays.stream(found).sum() > Arrays.stream(base).sum() + 10);
 
     List<JsonNode> samples = use("generate", adapter, tiny.prompts, "--max_new_tokens", "12");
@@ -103,7 +106,7 @@ class LoraByCommandsTest {
                 merged.toString()));
     assertEquals(ExitCode.CONFIG, again.code());
     assertEquals(
-        List.of("rlhf: output_path: " + merged + " is not empty; choose another"), again.errors());
+        List.of("error: output_path: " + merged + " is not empty; choose another"), again.errors());
     CommandLineRun difference =
         CommandLineRun.of(
             List.of(
@@ -163,7 +166,8 @@ class LoraByCommandsTest {
   @Test
   void theReferenceOfRaftIsTheModelWithoutItsAdapters() throws IOException {
     Path loop =
-        lora("raft", "raft", "--num_raft_iterations", "3", "--eval_dataset_path", "" + tiny.prompts);
+        lora(
+            "raft", "raft", "--num_raft_iterations", "3", "--eval_dataset_path", "" + tiny.prompts);
     List<Double> distances = new ArrayList<>();
     SameRuns.metrics(loop)
         .forEach(

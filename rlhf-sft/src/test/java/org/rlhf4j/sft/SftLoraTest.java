@@ -75,8 +75,7 @@ class SftLoraTest {
   @ValueSource(strings = {"fp32", "bf16"})
   void aResumedRunIsTheUninterruptedOneBitForBit(String dtype) throws IOException {
     byte[] before = Files.readAllBytes(model.resolve("model.safetensors"));
-    Path whole =
-        train(builder(model, "whole").set("dtype", dtype).set("lora_dropout", 0.2));
+    Path whole = train(builder(model, "whole").set("dtype", dtype).set("lora_dropout", 0.2));
     StopSignal stop = new StopSignal();
     RunContext interrupted =
         new RunContext(
@@ -168,14 +167,14 @@ class SftLoraTest {
   void whatCannotBeTrainedIsRefusedByName() {
     Path first = train(builder(model, "first"));
     refused(
-        builder(model, "a").set("lora_target_modules", "q_proj,lm_head"),
+        builder(model, "a").set("lora_target_modules", List.of("q_proj", "lm_head")),
         "lora_target_modules: lm_head is no linear module",
         "all-linear, or some of down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj");
     refused(
         builder(model, "a").set("lora_target_modules", "embed_tokens"),
         "lora_target_modules: embed_tokens is no linear module");
     refused(
-        builder(model, "a").set("lora_target_modules", "all-linear,q_proj"),
+        builder(model, "a").set("lora_target_modules", List.of("all-linear", "q_proj")),
         "lora_target_modules: all-linear stands alone");
     refused(
         builder(model, "a").set("modules_to_save", "head"),

@@ -7,15 +7,15 @@ import org.rlhf4j.core.RlhfException;
 
 /**
  * The files of an adapter as PEFT writes them: {@code adapter_config.json} and {@code
- * adapter_model.safetensors}, in older folders {@code adapter_model.bin}. The model that it belongs to lies elsewhere.
+ * adapter_model.safetensors}, in older folders {@code adapter_model.bin}. The model that it belongs
+ * to lies elsewhere.
  *
  * @param configFile the configuration
  * @param config what it holds
  * @param tensors the adapter's tensors
  * @param base the folder of the model
  */
-public record AdapterFolder(
-    Path configFile, ObjectNode config, WeightFile tensors, Path base) {
+public record AdapterFolder(Path configFile, ObjectNode config, WeightFile tensors, Path base) {
   /** Says that a folder holds an adapter. */
   public static final String CONFIG_FILE = "adapter_config.json";
 

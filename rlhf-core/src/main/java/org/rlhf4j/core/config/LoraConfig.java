@@ -24,7 +24,8 @@ public record LoraConfig(
             below = 1)
         double loraDropout,
     @Key(
-            doc = "Modules with adapters: names such as q_proj, or all-linear for all but the head.",
+            doc =
+                "Modules with adapters: names such as q_proj, or all-linear for all but the head.",
             defaultValue = LoraConfig.ALL_LINEAR)
         List<String> loraTargetModules,
     @Key(
@@ -50,7 +51,8 @@ public record LoraConfig(
               + " have no effect unless use_peft is true");
     }
     problems.require(
-        !loraTargetModules.isEmpty(), "lora_target_modules: found none, allowed: all-linear, names");
+        !loraTargetModules.isEmpty(),
+        "lora_target_modules: found none, allowed: all-linear, names");
     problems.require(
         loraTargetModules.size() <= 1 || !loraTargetModules.contains(ALL_LINEAR),
         "lora_target_modules: all-linear stands alone, found "

@@ -137,9 +137,7 @@ public final class Adapter implements AutoCloseable {
    * @param noOutput for a part without adapter, {@code [out, 0]}, from its number of outputs
    */
   List<WeightPlaces.Place> of(
-      TrunkLayout.Projection projection,
-      Tensor empty,
-      LongFunction<Tensor> noOutput) {
+      TrunkLayout.Projection projection, Tensor empty, LongFunction<Tensor> noOutput) {
     List<WeightPlaces.Place> places = new ArrayList<>();
     List<WeightPlaces.Place> outputs = new ArrayList<>();
     int firstA = -1;
@@ -155,9 +153,7 @@ public final class Adapter implements AutoCloseable {
       }
     }
     places.add(
-        adapters == 0
-            ? WeightPlaces.frozen(empty)
-            : WeightPlaces.of(weights, firstA, adapters));
+        adapters == 0 ? WeightPlaces.frozen(empty) : WeightPlaces.of(weights, firstA, adapters));
     places.addAll(projection.parts() == 0 ? List.of(WeightPlaces.frozen(empty)) : outputs);
     return places;
   }

@@ -127,8 +127,7 @@ final class AdapterConfig {
     ObjectNode config = new JsonMapper().createObjectNode();
     config.putObject("alpha_pattern");
     config.putNull("auto_mapping");
-    config.put(
-        AdapterFolder.BASE_KEY, start.basePath().toAbsolutePath().normalize().toString());
+    config.put(AdapterFolder.BASE_KEY, start.basePath().toAbsolutePath().normalize().toString());
     config.put("bias", "none");
     config.put("fan_in_fan_out", adapter.layout().model().spec().transposed());
     config.put("inference_mode", true);

@@ -224,8 +224,7 @@ public final class Decoder implements AutoCloseable {
       h = inputs.enter(scope);
     } else {
       pass.tokens = startRows(scope, embedding, inputs.ids);
-      pass.places =
-          inputs.learned ? startRows(scope, learnedPlaces, inputs.positions) : empty;
+      pass.places = inputs.learned ? startRows(scope, learnedPlaces, inputs.positions) : empty;
       List<Tensor> entering = enterWeights.tensors();
       long[] seeds = seeds(pass.draw, spec.layers());
       h = kernels.record(scope, types, "enter", pass.tokens, pass.places, entering, seeds)[0];
@@ -269,9 +268,7 @@ public final class Decoder implements AutoCloseable {
   }
 
   private long[] seeds(Adapter.Draw draw, int block) {
-    return weights.adapter() == null
-        ? new long[0]
-        : weights.adapter().dropoutSeeds(draw, block);
+    return weights.adapter() == null ? new long[0] : weights.adapter().dropoutSeeds(draw, block);
   }
 
   private static Object[] with(Object[] arguments, long[] seeds) {
@@ -380,8 +377,7 @@ public final class Decoder implements AutoCloseable {
     List<Place> all = new ArrayList<>(enterWeights.trained());
     blockWeights.forEach(block -> all.addAll(block.trained()));
     all.addAll(finishWeights.trained());
-    Tensor[] found =
-        backwardOne(scope, new Step(pass.hidden, embedded(pass), all), ofHidden, into);
+    Tensor[] found = backwardOne(scope, new Step(pass.hidden, embedded(pass), all), ofHidden, into);
     addEmbedded(pass, found, into);
   }
 
@@ -432,10 +428,7 @@ public final class Decoder implements AutoCloseable {
     Tensor[] found =
         torch.ops().gradient(scope, List.of(step.output()), step.leaves(), List.of(ofOutput));
     addApart(
-        scope,
-        step.weights(),
-        List.of(found).subList(step.inputs().size(), found.length),
-        into);
+        scope, step.weights(), List.of(found).subList(step.inputs().size(), found.length), into);
     return found;
   }
 
@@ -539,14 +532,30 @@ public final class Decoder implements AutoCloseable {
         return everywhere(h, layer);
       }
       return new Object[] {
-        h, cos, sin, true, selected, lastRuns.shape(), lastRuns.blocks(), lastMasks, blockWeights.get(layer).tensors()
+        h,
+        cos,
+        sin,
+        true,
+        selected,
+        lastRuns.shape(),
+        lastRuns.blocks(),
+        lastMasks,
+        blockWeights.get(layer).tensors()
       };
     }
 
     private Object[] everywhere(Tensor h, int layer) {
       Tensor[] seen = spec.attention().reach().isLocal(layer) ? localMasks : masks;
       return new Object[] {
-        h, cos, sin, false, selected, runs.shape(), runs.blocks(), seen, blockWeights.get(layer).tensors()
+        h,
+        cos,
+        sin,
+        false,
+        selected,
+        runs.shape(),
+        runs.blocks(),
+        seen,
+        blockWeights.get(layer).tensors()
       };
     }
   }

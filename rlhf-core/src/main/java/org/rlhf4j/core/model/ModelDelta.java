@@ -54,7 +54,8 @@ public final class ModelDelta {
       this(folder, ModelFamilies.of(folder));
       if (folder.adapter().isPresent()) {
         throw RlhfException.input(
-            folder.path() + ": an adapter has no weights to take a difference of; merge it first"
+            folder.path()
+                + ": an adapter has no weights to take a difference of; merge it first"
                 + " (merge-lora)");
       }
     }

@@ -89,8 +89,7 @@ public final class ModelLoader {
       Torch torch, ModelFolder folder, Options options, long headSeed) {
     ModelFamilies.Model found = ModelFamilies.of(folder);
     ModelFamilies.Model model =
-        new ModelFamilies.Model(
-            found.family(), ModelHead.SEQUENCE_CLASSIFICATION, found.spec());
+        new ModelFamilies.Model(found.family(), ModelHead.SEQUENCE_CLASSIFICATION, found.spec());
     String head = model.family().headName(model.head());
     double range = folder.config().path("initializer_range").asDouble(DEFAULT_INITIALIZER_RANGE);
     Weights.Source source =

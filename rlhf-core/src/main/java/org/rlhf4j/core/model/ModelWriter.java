@@ -98,20 +98,21 @@ public final class ModelWriter {
    * @param padTokenId of a reward model, see {@link ConfigJson#rewardPadTokenId}
    * @throws RlhfException if the folder holds no adapter
    */
-  public static void merged(
-      Path target, ModelFolder start, SaveFormat format, int padTokenId) {
+  public static void merged(Path target, ModelFolder start, SaveFormat format, int padTokenId) {
     AdapterFolder files =
         start
             .adapter()
             .orElseThrow(
                 () ->
                     RlhfException.input(
-                        start.path() + ": no adapter, " + AdapterFolder.CONFIG_FILE + " is missing"));
+                        start.path()
+                            + ": no adapter, "
+                            + AdapterFolder.CONFIG_FILE
+                            + " is missing"));
     ModelFamilies.Model model = ModelFamilies.of(start);
     Weights.Source source =
         new StoredAdapter(files, model)
-            .merged(
-                (parameter, from, values) -> model.read(start, parameter.name(), from, values));
+            .merged((parameter, from, values) -> model.read(start, parameter.name(), from, values));
     String architecture = model.family().architecture(model.head());
     ObjectNode config =
         model.head() == ModelHead.CAUSAL_LM

@@ -39,12 +39,7 @@ public final class ScoreHead implements AutoCloseable {
     ElementType[] types = {type, ElementType.FP32};
     Tensor[] found =
         kernels.callList(
-            scope,
-            types,
-            "gradient",
-            hidden,
-            weight.tensor(),
-            scope.of(ofScores, ofScores.length));
+            scope, types, "gradient", hidden, weight.tensor(), scope.of(ofScores, ofScores.length));
     if (weight.isTrained()) {
       into.add(scope, List.of(weight.first()), List.of(found[1]));
     }

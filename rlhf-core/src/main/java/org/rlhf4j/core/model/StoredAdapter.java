@@ -45,8 +45,7 @@ final class StoredAdapter {
     tensors.tensors().forEach(tensor -> unexpected.add(tensor.name()));
     for (ParameterSpec parameter : layout.parameters()) {
       if (!unexpected.remove(parameter.name())) {
-        throw RlhfException.input(
-            tensors.path() + ": tensor " + parameter.name() + " is missing");
+        throw RlhfException.input(tensors.path() + ": tensor " + parameter.name() + " is missing");
       }
       TensorInfo info = tensors.info(parameter.name());
       if (!info.dimensions().equals(parameter.dimensions()) || !info.type().isFloat()) {
@@ -138,12 +137,9 @@ final class StoredAdapter {
           wanted.writtenTargets() + ", " + other.modulesToSave());
     }
     long adapters = layout.names().filter(StoredAdapter::isAdapter).count();
-    if (differences.isEmpty() && names.stream().filter(StoredAdapter::isAdapter).count() > adapters) {
-      differ(
-          differences,
-          "lora_target_modules",
-          layout.writtenTargets(),
-          wanted.writtenTargets());
+    if (differences.isEmpty()
+        && names.stream().filter(StoredAdapter::isAdapter).count() > adapters) {
+      differ(differences, "lora_target_modules", layout.writtenTargets(), wanted.writtenTargets());
     }
     if (!differences.isEmpty()) {
       throw RlhfException.config(

@@ -14,11 +14,7 @@ import java.util.List;
  * @param finish behind the blocks
  */
 record TrunkLayout(
-    int layers,
-    int beforeBlocks,
-    List<Integer> enter,
-    List<Integer> block,
-    List<Integer> finish) {
+    int layers, int beforeBlocks, List<Integer> enter, List<Integer> block, List<Integer> finish) {
 
   /** The linear projections among a kernel's list of weights, in the order of their adapters. */
   private static final int[] OF_ENTER = {0};

@@ -56,7 +56,8 @@ public final class AdapterMerge {
     boolean reward = model.head() == ModelHead.SEQUENCE_CLASSIFICATION;
     int padTokenId = reward ? padTokenId(folder) : 0;
     try (AtomicFolder written = AtomicFolder.create(output)) {
-      ModelWriter.merged(written.path(), folder, new SaveFormat(type, saving.maxShardBytes()), padTokenId);
+      ModelWriter.merged(
+          written.path(), folder, new SaveFormat(type, saving.maxShardBytes()), padTokenId);
       for (String name : OF_THE_RUN) {
         if (reward && Files.exists(adapter.resolve(name))) {
           AtomicFiles.copy(adapter.resolve(name), written.path().resolve(name));

@@ -196,8 +196,7 @@ public final class ModelInspection {
 
   private static Map<String, String> adapter(AdapterFolder adapter) {
     JsonNode config = adapter.config();
-    long elements =
-        adapter.tensors().tensors().stream().mapToLong(TensorInfo::elements).sum();
+    long elements = adapter.tensors().tensors().stream().mapToLong(TensorInfo::elements).sum();
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("kind", config.path("peft_type").asText());
     facts.put("model", adapter.base().toString());

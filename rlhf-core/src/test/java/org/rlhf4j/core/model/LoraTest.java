@@ -207,13 +207,12 @@ class LoraTest {
   private static void steps(CausalLm model, List<TokenRow> rows, int count) {
     LearningRateSchedule schedule =
         new LearningRateSchedule(LrSchedulerType.CONSTANT, 1e-2, 0, count, 0);
-    try (Optimization optimization =
-        new Optimization(torch, model.trained(), ADAM, schedule, 1)) {
+    try (Optimization optimization = new Optimization(torch, model.trained(), ADAM, schedule, 1)) {
       LanguageModelStep step =
           new LanguageModelStep(model, optimization, TokenLoss.meanOverTargets(), false);
       List<PackedRow> packed = rows.stream().map(row -> new PackedRow(List.of(row))).toList();
       for (int i = 0; i < count; i++) {
-        step.run(List.of(packed), false);
+        step.run(List.of(packed));
       }
     }
   }
@@ -248,8 +247,7 @@ class LoraTest {
         List<List<Response>> unmerged = greedy(model, golden);
         for (int i = 0; i < unmerged.size(); i++) {
           assertArrayEquals(
-              greedy(merged, golden).get(i).get(0).tokenIds(),
-              unmerged.get(i).get(0).tokenIds());
+              greedy(merged, golden).get(i).get(0).tokenIds(), unmerged.get(i).get(0).tokenIds());
         }
       }
     }
@@ -329,8 +327,7 @@ class LoraTest {
   void whatIsDroppedOutIsAFunctionOfTheStep() throws IOException {
     LoraSpec dropping = new LoraSpec(3, 5, 0.2, List.of("all-linear"), false, List.of());
     for (int seed : new int[] {7, 8}) {
-      ModelLoader.Options options =
-          new ModelLoader.Options(ElementType.FP32, true, dropping, seed);
+      ModelLoader.Options options = new ModelLoader.Options(ElementType.FP32, true, dropping, seed);
       try (CausalLm model = ModelLoader.causalLm(torch, tiny(), options)) {
         shake(model.trained(), 0.1f);
         List<float[]> first = gradients(model, 4, Recording.FULL);
@@ -380,8 +377,7 @@ class LoraTest {
   @Test
   void copiesOfWholeModulesAreTrainedInThePlaceOfTheirOriginals() throws IOException {
     LoraSpec spec =
-        new LoraSpec(
-            2, 4, 0, List.of("o_proj"), false, List.of("norm", "gate_proj", "up_proj"));
+        new LoraSpec(2, 4, 0, List.of("o_proj"), false, List.of("norm", "gate_proj", "up_proj"));
     try (CausalLm model = ModelLoader.causalLm(torch, tiny(), trained(spec));
         CausalLm full = ModelLoader.causalLm(torch, tiny(), fully());
         TensorScope scope = torch.scope()) {
@@ -391,7 +387,8 @@ class LoraTest {
       List<float[]> expected = gradients(full, 0, Recording.FULL);
       for (int i = 4; i < names.size(); i++) {
         String name = AdapterLayout.original(model.trained().parameters().get(i));
-        int place = full.weights().parameters().stream().map(ParameterSpec::name).toList().indexOf(name);
+        int place =
+            full.weights().parameters().stream().map(ParameterSpec::name).toList().indexOf(name);
         assertArrayEquals(expected.get(place), found.get(i), 1e-4f, name);
         float[] moved = model.trained().get(i).toFloats();
         for (int j = 0; j < moved.length; j++) {

@@ -113,8 +113,12 @@ class SavingsTest {
             TokenRow.targetsFrom(row(new Random(5), 50), 20));
     TokenBatch batch = TokenBatch.ofTargets(documents);
     try (TensorScope scope = torch.scope();
-        Decoder whole = new Decoder(torch, model.decoder().spec(), new WeightPlaces(model.weights(), null), 1000);
-        Decoder cut = new Decoder(torch, model.decoder().spec(), new WeightPlaces(model.weights(), null), 7)) {
+        Decoder whole =
+            new Decoder(
+                torch, model.decoder().spec(), new WeightPlaces(model.weights(), null), 1000);
+        Decoder cut =
+            new Decoder(
+                torch, model.decoder().spec(), new WeightPlaces(model.weights(), null), 7)) {
       Decoder.Pass expected = whole.forward(scope, batch, Recording.FULL);
       Decoder.Pass found = cut.forward(scope, batch, Recording.FULL);
       assertArrayEquals(expected.hidden().toFloats(), found.hidden().toFloats(), 1e-5f);
@@ -130,8 +134,15 @@ class SavingsTest {
   void chunksOfTheVocabularyMatrixAreTheWholeMatrix() {
     TokenBatch batch = TokenBatch.ofTargets(List.of(TokenRow.allTargets(row(new Random(6), 20))));
     try (TensorScope scope = torch.scope();
-        LmHead small = new LmHead(torch, model.decoder().spec().head(), new WeightPlaces(model.weights(), null), 3);
-        LmHead large = new LmHead(torch, model.decoder().spec().head(), new WeightPlaces(model.weights(), null), 1000)) {
+        LmHead small =
+            new LmHead(
+                torch, model.decoder().spec().head(), new WeightPlaces(model.weights(), null), 3);
+        LmHead large =
+            new LmHead(
+                torch,
+                model.decoder().spec().head(),
+                new WeightPlaces(model.weights(), null),
+                1000)) {
       Tensor hidden = model.decoder().forward(scope, batch, Recording.NONE).hidden();
       float[] d = new float[batch.targets().length];
       for (int i = 0; i < d.length; i++) {

@@ -265,7 +265,8 @@ class RunRecordsTest {
     assertTrue(text.contains("library_name: peft\n"), text);
     assertTrue(text.contains("holds a LoRA adapter of the model it was made from"), text);
     assertTrue(
-        text.contains("AutoPeftModelForSequenceClassification.from_pretrained(\"rm\", num_labels=1)"),
+        text.contains(
+            "AutoPeftModelForSequenceClassification.from_pretrained(\"rm\", num_labels=1)"),
         text);
   }
 }
