@@ -253,6 +253,7 @@ class RewardServerTest {
     assertEquals(200, first.join().statusCode());
     assertError(503, "the server is being stopped", second.join());
     serving.join();
+    assertError(503, "the server is being stopped", post("{\"query\": [\"a\"]}"));
   }
 
   @TempDir Path temporary;
