@@ -137,8 +137,7 @@ class ServeRewardTest {
     assertEquals(400, tooLong.statusCode());
     // BOS, the text, EOS.
     assertTrue(tooLong.body().contains("query[1] has 129 tokens"), tooLong.body());
-    assertEquals(
-        200, post(url, "{\"query\": [\"%s\"]}".formatted("x".repeat(126))).statusCode());
+    assertEquals(200, post(url, "{\"query\": [\"%s\"]}".formatted("x".repeat(126))).statusCode());
 
     server.destroy();
     assertEquals(ExitCode.TERMINATED.code(), server.waitFor(), Files.readString(log));
