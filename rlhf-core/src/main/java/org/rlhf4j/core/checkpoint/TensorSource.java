@@ -96,6 +96,11 @@ public record TensorSource(String name, StoredType type, List<Long> dimensions, 
     return new TensorSource(name, info.type(), info.dimensions(), source);
   }
 
+  /** The same tensor under another name. */
+  public TensorSource renamed(String other) {
+    return new TensorSource(other, type, dimensions, values);
+  }
+
   /** The shape as an array of its own. */
   public long[] shape() {
     return dimensions.stream().mapToLong(Long::longValue).toArray();

@@ -1,5 +1,8 @@
 package org.rlhf4j.core.model;
 
+import java.util.List;
+import org.rlhf4j.core.checkpoint.StoredType;
+import org.rlhf4j.core.checkpoint.TensorSource;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
@@ -35,9 +38,18 @@ public final class CausalLm implements AutoCloseable {
     this.head = new LmHead(torch, spec.head(), places);
   }
 
-  /** The parameters, those of an adapter aside. */
+  /** The parameters, those of an adapter aside; of a hydra's policy, the frozen model's. */
   public Weights weights() {
     return places.base();
+  }
+
+  /** The parameters as a checkpoint stores them, those of an adapter aside. */
+  List<TensorSource> sources(StoredType stored) {
+    return places.sources(stored);
+  }
+
+  WeightPlaces places() {
+    return places;
   }
 
   /** The adapter; null for a model without. */
@@ -81,7 +93,7 @@ public final class CausalLm implements AutoCloseable {
   public LmHead.Found logProbs(TokenBatch batch, boolean statistics) {
     try (TensorScope scope = torch.scope()) {
       Tensor hidden = decoder.forward(scope, batch, Recording.NONE).hidden();
-      return head.logProbs(scope, hidden, batch.targets(), statistics);
+      return head.logProbs(scope, hidden, batch.targets(), LmHead.Reading.plain(statistics));
     }
   }
 
@@ -119,14 +131,15 @@ public final class CausalLm implements AutoCloseable {
           derivative.isConstant()
               ? derivative.of(null)
               : derivative.of(
-                  head.logProbs(scope, pass.hidden(), batch.targets(), false).logProbs());
+                  head.logProbs(scope, pass.hidden(), batch.targets(), LmHead.Reading.plain(false))
+                      .logProbs());
       LmHead.WithGradient result =
           head.logProbsWithGradient(
               scope,
               new LmHead.Selected(pass.hidden(), batch.targets()),
-              ofLogProbs,
+              new LmHead.OfTargets(ofLogProbs),
               into,
-              statistics);
+              LmHead.Reading.plain(statistics));
       decoder.backward(scope, pass, result.ofHidden(), into);
       return result.found();
     }
@@ -138,6 +151,9 @@ public final class CausalLm implements AutoCloseable {
     decoder.close();
     if (adapter() != null) {
       adapter().close();
+    }
+    if (places.copies() != null) {
+      places.copies().weights().close();
     }
     if (ownsBase) {
       weights().close();

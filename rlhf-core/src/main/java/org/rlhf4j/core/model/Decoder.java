@@ -215,12 +215,35 @@ public final class Decoder implements AutoCloseable {
    * @throws org.rlhf4j.core.RlhfException if a row is longer than the model's context
    */
   public Pass forward(TensorScope scope, TokenBatch batch, Recording recording) {
+    return forward(scope, batch, null, recording);
+  }
+
+  /**
+   * States that a forward pass begins with, instead of with the tokens.
+   *
+   * @param layer the block that they enter
+   * @param states of every token of the batch, {@code [tokens, hidden]}
+   * @param trained whether {@link #backward} has to find their gradient; else they are constant
+   */
+  public record Start(int layer, Tensor states, boolean trained) {}
+
+  /**
+   * One forward pass from some block on.
+   *
+   * @param scope owns the result
+   * @param start null to begin with the tokens
+   * @throws org.rlhf4j.core.RlhfException if a row is longer than the model's context
+   */
+  public Pass forward(TensorScope scope, TokenBatch batch, Start start, Recording recording) {
     Inputs inputs = inputs(scope, batch);
     boolean drops = recording != Recording.NONE && weights.adapter() != null;
-    Pass pass = new Pass(inputs, recording, drops ? weights.adapter().nextDraw() : null);
+    Pass pass = new Pass(inputs, recording, start, drops ? weights.adapter().nextDraw() : null);
     ElementType[] types = {type};
     Tensor h;
-    if (recording == Recording.NONE) {
+    if (start != null) {
+      boolean leaf = start.trained() && recording == Recording.FULL;
+      h = leaf ? torch.ops().leaf(scope, start.states()) : start.states();
+    } else if (recording == Recording.NONE) {
       h = inputs.enter(scope);
     } else {
       pass.tokens = startRows(scope, embedding, inputs.ids);
@@ -233,18 +256,18 @@ public final class Decoder implements AutoCloseable {
         h = torch.ops().leaf(scope, h);
       }
     }
-    for (int layer = 0; layer < spec.layers(); layer++) {
+    for (int layer = pass.first(); layer < spec.layers(); layer++) {
       Object[] arguments = with(inputs.block(h, layer), seeds(pass.draw, layer));
       Tensor[] out;
       if (recording == Recording.FULL) {
         out = kernels.record(scope, types, "block", arguments);
       } else {
         out = kernels.callList(scope, types, "block", arguments);
-        if (recording == Recording.PER_BLOCK) {
-          pass.blockInputs.add(h);
-        } else {
-          h.close();
-        }
+      }
+      if (recording != Recording.NONE) {
+        pass.blockInputs.add(h);
+      } else if (start == null || h != start.states()) {
+        h.close();
       }
       out[1].close();
       out[2].close();
@@ -275,6 +298,28 @@ public final class Decoder implements AutoCloseable {
     Object[] more = Arrays.copyOf(arguments, arguments.length + 1);
     more[arguments.length] = seeds;
     return more;
+  }
+
+  /**
+   * The states that enter a block, of every token; no graph leads to them.
+   *
+   * @param start null to begin with the tokens; else of this or of an earlier block
+   * @return {@code [tokens, hidden]}
+   */
+  public Tensor statesBefore(TensorScope scope, TokenBatch batch, Start start, int layer) {
+    Inputs inputs = inputs(scope, batch);
+    Tensor h = start == null ? inputs.enter(scope) : start.states();
+    for (int block = start == null ? 0 : start.layer(); block < layer; block++) {
+      Object[] arguments = with(inputs.everywhere(h, block), seeds(null, block));
+      Tensor[] out = kernels.callList(scope, new ElementType[] {type}, "block", arguments);
+      if (start == null || h != start.states()) {
+        h.close();
+      }
+      out[1].close();
+      out[2].close();
+      h = out[0];
+    }
+    return h;
   }
 
   /** The hidden states before each block and after the last, of every token, for inspection. */
@@ -339,6 +384,7 @@ public final class Decoder implements AutoCloseable {
   public final class Pass {
     private final Inputs inputs;
     private final Recording recording;
+    private final Start start;
     private final Adapter.Draw draw;
     private final List<Tensor> blockInputs = new ArrayList<>();
     private Tensor tokens;
@@ -347,10 +393,20 @@ public final class Decoder implements AutoCloseable {
     private Tensor last;
     private Tensor hidden;
 
-    private Pass(Inputs inputs, Recording recording, Adapter.Draw draw) {
+    private Pass(Inputs inputs, Recording recording, Start start, Adapter.Draw draw) {
       this.inputs = inputs;
       this.recording = recording;
+      this.start = start;
       this.draw = draw;
+    }
+
+    private int first() {
+      return start == null ? 0 : start.layer();
+    }
+
+    /** The states that enter a block that this pass computed, {@code [tokens, hidden]}. */
+    public Tensor statesBefore(int layer) {
+      return blockInputs.get(layer - first());
     }
 
     /** The normed hidden states of the selected positions, {@code [selected, hidden]}. */
@@ -366,43 +422,91 @@ public final class Decoder implements AutoCloseable {
    * @param into where the gradients of the weights are added
    */
   public void backward(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    switch (pass.recording) {
-      case FULL -> backwardAtOnce(scope, pass, ofHidden, into);
-      case PER_BLOCK -> backwardByBlocks(scope, pass, ofHidden, into);
+    backward(scope, pass, new OfPass(ofHidden, 0, null), into);
+  }
+
+  /**
+   * The gradient of what was read of a pass.
+   *
+   * @param ofHidden d loss / d hidden, of the hidden states' shape and type
+   * @param layer a block whose states were read too, see {@link Pass#statesBefore}; trained weights
+   *     stand below it
+   * @param ofStates d loss / d states of that block; null where none were read
+   */
+  public record OfPass(Tensor ofHidden, int layer, Tensor ofStates) {}
+
+  /**
+   * Turns the gradient of what was read of a pass into those of the trunk's weights.
+   *
+   * @param into where the gradients of the weights are added
+   * @return d loss / d states of a trained {@link Start}; null for passes without
+   */
+  public Tensor backward(TensorScope scope, Pass pass, OfPass read, Gradients into) {
+    return switch (pass.recording) {
+      case FULL -> backwardAtOnce(scope, pass, read, into);
+      case PER_BLOCK -> backwardByBlocks(scope, pass, read, into);
       case NONE -> throw new IllegalStateException("this pass was made without a graph");
+    };
+  }
+
+  private Tensor backwardAtOnce(TensorScope scope, Pass pass, OfPass read, Gradients into) {
+    List<Place> all = new ArrayList<>();
+    List<Tensor> inputs;
+    if (pass.start == null) {
+      all.addAll(enterWeights.trained());
+      inputs = embedded(pass);
+    } else {
+      inputs = pass.start.trained() ? List.of(pass.blockInputs.get(0)) : List.of();
     }
-  }
-
-  private void backwardAtOnce(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    List<Place> all = new ArrayList<>(enterWeights.trained());
-    blockWeights.forEach(block -> all.addAll(block.trained()));
+    blockWeights.subList(pass.first(), spec.layers()).forEach(block -> all.addAll(block.trained()));
     all.addAll(finishWeights.trained());
-    Tensor[] found = backwardOne(scope, new Step(pass.hidden, embedded(pass), all), ofHidden, into);
-    addEmbedded(pass, found, into);
+    List<Tensor> outputs = new ArrayList<>(List.of(pass.hidden));
+    List<Tensor> ofOutputs = new ArrayList<>(List.of(read.ofHidden()));
+    if (read.ofStates() != null) {
+      outputs.add(pass.statesBefore(read.layer()));
+      ofOutputs.add(read.ofStates());
+    }
+    Tensor[] found = backwardOne(scope, new Step(outputs, inputs, all), ofOutputs, into);
+    if (pass.start == null) {
+      addEmbedded(pass, found, into);
+      return null;
+    }
+    return pass.start.trained() ? found[0] : null;
   }
 
-  private void backwardByBlocks(TensorScope scope, Pass pass, Tensor ofHidden, Gradients into) {
-    Step finish = new Step(pass.hidden, List.of(pass.last), finishWeights.trained());
-    Tensor ofOutput = backwardOne(scope, finish, ofHidden, into)[0];
-    Step enter = new Step(pass.entered, embedded(pass), enterWeights.trained());
-    boolean enterIsTrained = !enter.leaves().isEmpty();
-    int lowest = enterIsTrained ? 0 : lowestTrainedBlock();
+  private Tensor backwardByBlocks(TensorScope scope, Pass pass, OfPass read, Gradients into) {
+    Step finish = new Step(List.of(pass.hidden), List.of(pass.last), finishWeights.trained());
+    Tensor ofOutput = backwardOne(scope, finish, List.of(read.ofHidden()), into)[0];
+    Step enter =
+        pass.start == null
+            ? new Step(List.of(pass.entered), embedded(pass), enterWeights.trained())
+            : new Step(List.of(), List.of(), List.of());
+    boolean startIsTrained = pass.start == null ? !enter.leaves().isEmpty() : pass.start.trained();
+    int lowest = startIsTrained ? pass.first() : lowestTrainedBlock();
     for (int layer = spec.layers() - 1; layer >= lowest; layer--) {
       try (TensorScope block = scope.child()) {
-        boolean goesOn = layer > lowest || enterIsTrained;
-        Tensor stored = pass.blockInputs.get(layer);
+        boolean goesOn = layer > lowest || startIsTrained;
+        Tensor stored = pass.statesBefore(layer);
         Tensor input = goesOn ? torch.ops().leaf(block, stored) : stored;
         Object[] arguments = with(pass.inputs.block(input, layer), seeds(pass.draw, layer));
         Tensor[] out = kernels.record(block, new ElementType[] {type}, "block", arguments);
         List<Tensor> inputs = goesOn ? List.of(input) : List.of();
-        Step step = new Step(out[0], inputs, blockWeights.get(layer).trained());
-        Tensor[] found = backwardOne(block, step, ofOutput, into);
+        Step step = new Step(List.of(out[0]), inputs, blockWeights.get(layer).trained());
+        Tensor[] found = backwardOne(block, step, List.of(ofOutput), into);
         ofOutput = goesOn ? scope.keep(found[0]) : null;
+        if (goesOn && read.ofStates() != null && read.layer() == layer) {
+          torch.ops().addTo(List.of(ofOutput), List.of(read.ofStates()));
+        }
       }
     }
-    if (enterIsTrained) {
-      addEmbedded(pass, backwardOne(scope, enter, ofOutput, into), into);
+    if (!startIsTrained) {
+      return null;
     }
+    if (pass.start == null) {
+      addEmbedded(pass, backwardOne(scope, enter, List.of(ofOutput), into), into);
+      return null;
+    }
+    return ofOutput;
   }
 
   /** The first block with a trained weight; the number of blocks where there is none. */
@@ -414,8 +518,8 @@ public final class Decoder implements AutoCloseable {
     return layer;
   }
 
-  /** A piece of the graph: its end, what it starts from, and its trained weights. */
-  private record Step(Tensor output, List<Tensor> inputs, List<Place> weights) {
+  /** A piece of the graph: its ends, what it starts from, and its trained weights. */
+  private record Step(List<Tensor> outputs, List<Tensor> inputs, List<Place> weights) {
     List<Tensor> leaves() {
       List<Tensor> leaves = new ArrayList<>(inputs);
       weights.forEach(place -> leaves.add(place.tensor()));
@@ -424,9 +528,9 @@ public final class Decoder implements AutoCloseable {
   }
 
   /** Adds the gradients of a step's weights; returns those of its inputs first. */
-  private Tensor[] backwardOne(TensorScope scope, Step step, Tensor ofOutput, Gradients into) {
-    Tensor[] found =
-        torch.ops().gradient(scope, List.of(step.output()), step.leaves(), List.of(ofOutput));
+  private Tensor[] backwardOne(
+      TensorScope scope, Step step, List<Tensor> ofOutputs, Gradients into) {
+    Tensor[] found = torch.ops().gradient(scope, step.outputs(), step.leaves(), ofOutputs);
     addApart(
         scope, step.weights(), List.of(found).subList(step.inputs().size(), found.length), into);
     return found;

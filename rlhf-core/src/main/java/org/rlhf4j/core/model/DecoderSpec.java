@@ -67,6 +67,24 @@ public record DecoderSpec(
     }
   }
 
+  /** The same decoder with a language-model head of its own. */
+  DecoderSpec withOwnHead() {
+    return new DecoderSpec(
+        family,
+        vocabularySize,
+        hiddenSize,
+        layers,
+        maxPositions,
+        attention,
+        mlp,
+        norm,
+        residual,
+        positions,
+        embedding,
+        new LmHeadSpec(false, head.bias(), head.softcap()),
+        transposed);
+  }
+
   /** Whether projections lead from the embedding's width to the residual stream's and back. */
   boolean isProjected() {
     return embedding.width() != hiddenSize;

@@ -37,7 +37,7 @@ public final class LmHead implements AutoCloseable {
     this.type = weights.base().type();
     this.chunk = Math.max(1, chunk);
     this.scope = torch.scope();
-    int last = weights.base().parameters().size() - 1;
+    int last = weights.parameters().size() - 1;
     this.bias =
         spec.bias()
             ? weights.at(last, 1)
@@ -65,6 +65,33 @@ public final class LmHead implements AutoCloseable {
    */
   public record Found(float[] logProbs, float[] correct, float[] entropies) {}
 
+  /**
+   * How a head is read.
+   *
+   * @param statistics whether accuracy and entropy are wanted too
+   * @param temperature what the logits are divided by first
+   */
+  public record Reading(boolean statistics, double temperature) {
+    /** The model's own distribution. */
+    public static Reading plain(boolean statistics) {
+      return new Reading(statistics, 1);
+    }
+  }
+
+  /**
+   * The gradient of what a head said.
+   *
+   * @param ofLogProbs d loss / d log-probability, {@code [targets]}
+   * @param ofEntropies d loss / d entropy of each distribution, {@code [targets]}; empty where the
+   *     loss does not look at them
+   */
+  public record OfTargets(float[] ofLogProbs, float[] ofEntropies) {
+    /** Of log-probabilities alone. */
+    public OfTargets(float[] ofLogProbs) {
+      this(ofLogProbs, new float[0]);
+    }
+  }
+
   /** Fp32 logits, {@code [rows, vocabulary]}, of a few hidden states {@code [rows, hidden]}. */
   public Tensor logits(TensorScope scope, Tensor hidden) {
     return kernels.call(scope, ElementType.FP32, "logits", hidden, weight.tensor(), bias.tensor());
@@ -75,9 +102,8 @@ public final class LmHead implements AutoCloseable {
    *
    * @param hidden {@code [targets, hidden]}
    * @param targets ids, {@code [targets]}
-   * @param statistics whether accuracy and entropy are wanted too
    */
-  public Found logProbs(TensorScope scope, Tensor hidden, int[] targets, boolean statistics) {
+  public Found logProbs(TensorScope scope, Tensor hidden, int[] targets, Reading reading) {
     Tensor[] found =
         kernels.callList(
             scope,
@@ -88,21 +114,21 @@ public final class LmHead implements AutoCloseable {
             bias.tensor(),
             scope.of(targets, targets.length),
             chunk,
-            statistics);
+            reading.statistics(),
+            reading.temperature());
     return new Found(
         found[0].toFloats(),
-        statistics ? found[1].toFloats() : new float[0],
-        statistics ? found[2].toFloats() : new float[0]);
+        reading.statistics() ? found[1].toFloats() : new float[0],
+        reading.statistics() ? found[2].toFloats() : new float[0]);
   }
 
   /**
    * Log-probabilities together with gradients, in one pass over the vocabulary.
    *
-   * @param ofLogProbs d loss / d log-probability, {@code [targets]}
    * @param into where the gradient of the head's weight is added, where that is trained
    */
   public WithGradient logProbsWithGradient(
-      TensorScope scope, Selected rows, float[] ofLogProbs, Gradients into, boolean statistics) {
+      TensorScope scope, Selected rows, OfTargets gradient, Gradients into, Reading reading) {
     ElementType[] types = {ElementType.FP32, type, ElementType.FP32, ElementType.FP32};
     Tensor[] found =
         kernels.callList(
@@ -113,16 +139,18 @@ public final class LmHead implements AutoCloseable {
             weight.tensor(),
             bias.tensor(),
             scope.of(rows.targets(), rows.targets().length),
-            scope.of(ofLogProbs, ofLogProbs.length),
+            scope.of(gradient.ofLogProbs(), gradient.ofLogProbs().length),
+            scope.of(gradient.ofEntropies(), gradient.ofEntropies().length),
             gradient(scope, weight, into),
             gradient(scope, bias, into),
             chunk,
-            statistics);
+            reading.statistics(),
+            reading.temperature());
     Found numbers =
         new Found(
             found[0].toFloats(),
-            statistics ? found[2].toFloats() : new float[0],
-            statistics ? found[3].toFloats() : new float[0]);
+            reading.statistics() ? found[2].toFloats() : new float[0],
+            reading.statistics() ? found[3].toFloats() : new float[0]);
     return new WithGradient(numbers, found[1]);
   }
 

@@ -2,6 +2,7 @@ package org.rlhf4j.core.model;
 
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
@@ -63,6 +64,109 @@ public final class ModelLoader {
             : stored(trained.torch(), new StoredAdapter(start.adapter().get(), model), options);
     WeightPlaces places = new WeightPlaces(trained.weights(), adapter);
     return new CausalLm(trained.torch(), model.spec(), places, false);
+  }
+
+  /**
+   * Loads a language model twice over, once frozen and once to be trained, with one set of weights
+   * for what both have in common. The caller closes it.
+   *
+   * @param options with an adapter, the frozen model is the other one without the adapter
+   * @param unfrozen the number of blocks, counted from the last, that are trained together with
+   *     what stands behind them; everything before them, the embeddings first of all, is frozen and
+   *     shared. A head that is tied to the embedding becomes a trained copy of it. -1 trains
+   *     everything and shares nothing
+   * @throws org.rlhf4j.core.RlhfException if the folder holds no language model, or the number does
+   *     not fit it
+   */
+  public static Hydra hydra(Torch torch, ModelFolder folder, Options options, int unfrozen) {
+    ModelFamilies.Model model = requireCausalLm(folder);
+    int layers = model.spec().layers();
+    if (unfrozen == 0 || unfrozen < Hydra.ALL || unfrozen > layers) {
+      throw RlhfException.config(
+          "num_layers_unfrozen: %d; allowed: -1 for all layers, or 1 to %d, the layers of %s"
+              .formatted(unfrozen, layers, folder.path()));
+    }
+    if (options.lora() != null) {
+      if (unfrozen != Hydra.ALL) {
+        throw RlhfException.config(
+            "num_layers_unfrozen: "
+                + unfrozen
+                + " cannot be combined with use_peft, whose adapters stand in all layers; leave"
+                + " one of them out");
+      }
+      CausalLm policy = causalLm(torch, folder, options);
+      return new Hydra(policy, reference(policy, folder), 0, null);
+    }
+    Weights.Source source = source(folder, model);
+    Weights base = new Weights(torch, model.parameters(), source, options.type(), false);
+    WeightPlaces frozen = new WeightPlaces(base, null);
+    boolean own = unfrozen != Hydra.ALL && model.spec().head().tied();
+    ModelFamilies.Model trained =
+        own
+            ? new ModelFamilies.Model(model.family(), model.head(), model.spec().withOwnHead())
+            : model;
+    int trunkLayers = unfrozen == Hydra.ALL ? 0 : layers - unfrozen;
+    int first = unfrozen == Hydra.ALL ? 0 : TrunkLayout.of(model.spec()).blockAt(trunkLayers);
+    String head = model.family().headName(ModelHead.CAUSAL_LM);
+    Weights.Source ofCopies =
+        own
+            ? (parameter, from, target) ->
+                source.fill(
+                    parameter.name().equals(head) ? model.parameters().get(0) : parameter,
+                    from,
+                    target)
+            : source;
+    WeightPlaces places = copies(torch, base, trained.parameters(), first, ofCopies);
+    return new Hydra(
+        new CausalLm(torch, trained.spec(), places, false),
+        new CausalLm(torch, model.spec(), frozen, false),
+        trunkLayers,
+        base);
+  }
+
+  /**
+   * A model that shares its first parameters with a frozen one and has trained copies of the
+   * others.
+   *
+   * @param first the first parameter that is copied
+   */
+  private static WeightPlaces copies(
+      Torch torch, Weights base, List<ParameterSpec> parameters, int first, Weights.Source source) {
+    List<ParameterSpec> copied = parameters.subList(first, parameters.size());
+    int[] places = new int[parameters.size()];
+    Arrays.setAll(places, i -> i < first ? -1 : i - first);
+    Weights weights = new Weights(torch, copied, source, base.type(), true);
+    return new WeightPlaces(base, null, new WeightPlaces.Copies(weights, parameters, places));
+  }
+
+  /**
+   * A trained copy of the last blocks and of the last norm of a language model, on the states that
+   * enter them. The caller closes it.
+   *
+   * @param folder that the hydra came from
+   * @param layers the number of blocks
+   */
+  static Branch branch(Hydra hydra, ModelFolder folder, int layers) {
+    ModelFamilies.Model model = requireCausalLm(folder);
+    Torch torch = hydra.reference().torch();
+    int first = model.spec().layers() - layers;
+    WeightPlaces places =
+        copies(
+            torch,
+            hydra.reference().weights(),
+            model.family().parameters(model.spec()),
+            TrunkLayout.of(model.spec()).blockAt(first),
+            source(folder, model));
+    return new Branch(new Decoder(torch, model.spec(), places), places.trained(), first);
+  }
+
+  /** The values of a folder's parameters, an adapter of it merged into them. */
+  private static Weights.Source source(ModelFolder folder, ModelFamilies.Model model) {
+    Weights.Source own =
+        (parameter, from, target) -> model.read(folder, parameter.name(), from, target);
+    return folder.adapter().isEmpty()
+        ? own
+        : new StoredAdapter(folder.adapter().get(), model).merged(own);
   }
 
   private static ModelFamilies.Model requireCausalLm(ModelFolder folder) {

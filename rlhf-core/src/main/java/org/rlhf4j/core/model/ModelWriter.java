@@ -40,11 +40,19 @@ public final class ModelWriter {
 
   /** As {@link #causalLm(Path, ModelFolder, Weights, SaveFormat)}; of an adapter, only that. */
   public static void causalLm(Path target, ModelFolder start, CausalLm model, SaveFormat format) {
-    if (model.adapter() == null) {
-      causalLm(target, start, model.weights(), format);
-    } else {
+    if (model.adapter() != null) {
       adapter(target, start, model.adapter(), ModelHead.CAUSAL_LM, format);
+      return;
     }
+    ModelFamilies.Model found = ModelFamilies.of(start);
+    String architecture = found.family().architecture(ModelHead.CAUSAL_LM);
+    ObjectNode config = ConfigJson.causalLm(start.config(), architecture, format.type());
+    if (found.spec().head().tied() && !model.decoder().spec().head().tied()) {
+      config.put("tie_word_embeddings", false);
+    }
+    start.carryTo(target);
+    AtomicFiles.write(target.resolve("config.json"), ConfigJson.toBytes(config));
+    SafetensorsWriter.writeModel(target, model.sources(format.type()), format.maxShardBytes());
   }
 
   /**

@@ -61,6 +61,11 @@ public final class RewardModel implements AutoCloseable {
     return decoder;
   }
 
+  /** The head. */
+  public ScoreHead head() {
+    return head;
+  }
+
   /** Where it runs. */
   public Torch torch() {
     return torch;

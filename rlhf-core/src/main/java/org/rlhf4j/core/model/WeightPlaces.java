@@ -1,15 +1,36 @@
 package org.rlhf4j.core.model;
 
+import java.util.ArrayList;
+import java.util.List;
+import org.rlhf4j.core.checkpoint.StoredType;
+import org.rlhf4j.core.checkpoint.TensorSource;
 import org.rlhf4j.core.torch.Tensor;
 
 /**
- * Where a model's parts take its weights from: the model's own, or the copies that an adapter has.
+ * Where a model's parts take their weights from: the model's own, or copies that are trained while
+ * the model's own stay as they are.
  *
- * @param base all weights of the model
+ * @param base all weights of the model, or of the model that it shares weights with
  * @param adapter null for a model without
+ * @param copies null for a model without
  */
-record WeightPlaces(Weights base, Adapter adapter) {
+record WeightPlaces(Weights base, Adapter adapter, Copies copies) {
   private static final int FROZEN = -1;
+
+  /** Without copies. */
+  WeightPlaces(Weights base, Adapter adapter) {
+    this(base, adapter, null);
+  }
+
+  /**
+   * Trained copies of some of a frozen model's weights, for a model that shares the others.
+   *
+   * @param weights the copies
+   * @param parameters of the model that they make; those that it shares stand where they stand
+   *     among the frozen model's
+   * @param places for each of these parameters, the place of its copy, or -1
+   */
+  record Copies(Weights weights, List<ParameterSpec> parameters, int[] places) {}
 
   /**
    * A tensor in a kernel's list of weights.
@@ -27,23 +48,48 @@ record WeightPlaces(Weights base, Adapter adapter) {
 
   /** The weights that training changes. */
   Weights trained() {
+    if (copies != null) {
+      return copies.weights();
+    }
     return adapter == null ? base : adapter.weights();
+  }
+
+  /** The parameters of the model, those of an adapter aside. */
+  List<ParameterSpec> parameters() {
+    return copies == null ? base.parameters() : copies.parameters();
+  }
+
+  /** The parameters as a checkpoint stores them. */
+  List<TensorSource> sources(StoredType stored) {
+    List<TensorSource> sources = new ArrayList<>();
+    for (int i = 0; i < parameters().size(); i++) {
+      boolean copied = copies != null && copies.places()[i] != FROZEN;
+      sources.add(
+          copied ? copies.weights().source(copies.places()[i], stored) : base.source(i, stored));
+    }
+    return sources;
   }
 
   /** How many parameters there are. */
   ModelSize size() {
-    long own = count(base);
-    return adapter == null
-        ? new ModelSize(own, own)
-        : new ModelSize(own + count(adapter.weights()), count(adapter.weights()));
+    long own = count(parameters());
+    if (adapter != null) {
+      long added = count(adapter.weights().parameters());
+      return new ModelSize(own + added, added);
+    }
+    return new ModelSize(own, copies == null ? own : count(copies.weights().parameters()));
   }
 
-  private static long count(Weights weights) {
-    return weights.parameters().stream().mapToLong(ParameterSpec::elements).sum();
+  private static long count(List<ParameterSpec> parameters) {
+    return parameters.stream().mapToLong(ParameterSpec::elements).sum();
   }
 
   /** Neighbouring parameters of the model. */
   Place at(int from, int count) {
+    if (copies != null) {
+      int copy = copies.places()[from];
+      return copy == FROZEN ? frozen(tensor(base, from, count)) : of(copies.weights(), copy, count);
+    }
     int copy = adapter == null ? FROZEN : adapter.layout().whole(from);
     if (copy != FROZEN) {
       return of(adapter.weights(), copy, count);

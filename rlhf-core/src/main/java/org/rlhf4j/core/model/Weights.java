@@ -188,11 +188,15 @@ public final class Weights implements AutoCloseable {
   public List<TensorSource> sources(StoredType stored) {
     List<TensorSource> sources = new ArrayList<>();
     for (int i = 0; i < parameters.size(); i++) {
-      ParameterSpec parameter = parameters.get(i);
-      Tensor tensor = masters.isEmpty() ? compute.get(i) : masters.get(i);
-      sources.add(source(ops, scope, parameter.name(), stored, tensor));
+      sources.add(source(i, stored));
     }
     return sources;
+  }
+
+  /** One of {@link #sources(StoredType)}. */
+  TensorSource source(int index, StoredType stored) {
+    Tensor tensor = masters.isEmpty() ? compute.get(index) : masters.get(index);
+    return source(ops, scope, parameters.get(index).name(), stored, tensor);
   }
 
   /** One tensor as a checkpoint stores it. */

@@ -48,6 +48,21 @@ public final class Ops implements AutoCloseable {
     return kernels.callList(scope, new ElementType[] {tensor.type()}, "split_rows", tensor, rows);
   }
 
+  /** Rows below each other, the opposite of {@link #splitRows}, in new memory. */
+  public Tensor joinRows(TensorScope scope, List<Tensor> parts) {
+    return kernels.call(scope, parts.get(0).type(), "join_rows", parts);
+  }
+
+  /**
+   * Two sums over each tensor, of its elements and of their squares, in fixed point: numbers that
+   * change with the smallest change of an element.
+   */
+  public long[] fingerprint(TensorScope scope, List<Tensor> tensors) {
+    try (Tensor sums = kernels.call(scope, ElementType.INT64, "fingerprint", tensors)) {
+      return sums.toLongs();
+    }
+  }
+
   /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
   public void fill(TensorScope scope, Tensor tensor, long start, float[] values) {
     try (Tensor run = scope.of(values, values.length)) {

@@ -151,12 +151,17 @@ class SavingsTest {
       LmHead.Selected rows = new LmHead.Selected(hidden, batch.targets());
       Gradients ofSmall = new Gradients(torch.ops(), scope, model.weights());
       Gradients ofLarge = new Gradients(torch.ops(), scope, model.weights());
-      LmHead.WithGradient cut = small.logProbsWithGradient(scope, rows, d, ofSmall, true);
-      LmHead.WithGradient whole = large.logProbsWithGradient(scope, rows, d, ofLarge, false);
+      LmHead.WithGradient cut =
+          small.logProbsWithGradient(
+              scope, rows, new LmHead.OfTargets(d), ofSmall, LmHead.Reading.plain(true));
+      LmHead.WithGradient whole =
+          large.logProbsWithGradient(
+              scope, rows, new LmHead.OfTargets(d), ofLarge, LmHead.Reading.plain(false));
       assertArrayEquals(whole.found().logProbs(), cut.found().logProbs(), 1e-5f);
       assertArrayEquals(whole.ofHidden().toFloats(), cut.ofHidden().toFloats(), 1e-5f);
       assertSame(ofLarge, ofSmall);
-      LmHead.Found plain = small.logProbs(scope, hidden, batch.targets(), true);
+      LmHead.Found plain =
+          small.logProbs(scope, hidden, batch.targets(), LmHead.Reading.plain(true));
       assertArrayEquals(plain.entropies(), cut.found().entropies(), 1e-5f);
       assertArrayEquals(plain.correct(), cut.found().correct(), 0f);
       assertArrayEquals(plain.logProbs(), cut.found().logProbs(), 1e-6f);
