@@ -167,7 +167,7 @@ public final class PpoTrainer {
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
         PpoStep step =
             new PpoStep(run.torch(), networks, optimization, trained, config.update());
-        if (run.checkpoint() == null && held != null || run.evaluatesFirst(Long.MAX_VALUE)) {
+        if (run.evaluatesFirst(Long.MAX_VALUE)) {
           run.evaluation(() -> evaluate(parts, state));
         }
         while (state.rollout() < plan.rollouts() && run.goesOn()) {
@@ -520,10 +520,11 @@ public final class PpoTrainer {
       advantages[i] = estimate.advantages();
       returns[i] = estimate.returns();
     }
+    // The advantages are what the values left unexplained of the returns.
+    double spread = Spread.of(returns).biasedVariance();
     figures.put(
         MetricNames.EXPLAINED_VARIANCE,
-        // The advantages are what the values left unexplained of the returns.
-        1 - Spread.of(advantages).biasedVariance() / positive(Spread.of(returns).biasedVariance()));
+        spread > 0 ? 1 - Spread.of(advantages).biasedVariance() / spread : 0);
     if (update.whitenAdvantages()) {
       advantages = whitened(advantages, true);
     }
@@ -543,10 +544,6 @@ public final class PpoTrainer {
               returns[i]));
     }
     return samples;
-  }
-
-  private static double positive(double variance) {
-    return Math.max(variance, Double.MIN_NORMAL);
   }
 
   /** A single token, which has no spread, stays as it is. */
