@@ -26,7 +26,7 @@ class PpoTrainerTest {
   private static final RewardFunction SMALL_IDS =
       completions ->
           completions.stream()
-              .mapToDouble(c -> Arrays.stream(c.ids()).filter(id -> id < 64).count() / 8.0)
+              .mapToDouble(c -> Arrays.stream(c.ids()).filter(id -> id < 64).count() / (double) c.ids().length)
               .toArray();
 
   @TempDir Path temporary;
@@ -39,7 +39,7 @@ class PpoTrainerTest {
     model = TinyModel.causalLm(temporary.resolve("model"), 1);
     prompts = temporary.resolve("prompts.jsonl");
     List<String> rows = new ArrayList<>();
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 64; i++) {
       rows.add("{\"prompt\": \"Tell me %s\"}".formatted("more ".repeat(i % 3)));
     }
     Files.write(prompts, rows);
@@ -81,13 +81,20 @@ class PpoTrainerTest {
             builder("out")
                 .set("eval_dataset_path", held.toString())
                 .set("seed", seed)
-                .set("total_episodes", 32 * 10),
+                .set("total_episodes", 64 * 12)
+                .set("rollout_batch_size", 64)
+                .set("mini_batch_size", 64)
+                .set("per_device_train_batch_size", 64)
+                .set("num_ppo_epochs", 4)
+                .set("learning_rate", 5e-3)
+                .set("max_new_tokens", 4)
+                .set("kl_coef", 0.01),
             SMALL_IDS);
-    metrics.forEach(System.out::println);
+    System.out.println(column(metrics,"objective/scores")+" "+column(metrics,"objective/kl")+" "+column(metrics,"eval_objective/scores"));
     List<Double> scores = column(metrics, "objective/scores");
     List<Double> heldOut = column(metrics, "eval_objective/scores");
-    assertEquals(10, scores.size());
-    assertTrue(scores.get(9) > scores.get(0) + 0.3, scores.toString());
+    assertEquals(12, scores.size());
+    assertTrue(scores.get(11) > scores.get(0) + 0.3, scores.toString());
     assertTrue(heldOut.get(heldOut.size() - 1) > heldOut.get(0) + 0.3, heldOut.toString());
   }
 }
