@@ -138,8 +138,9 @@ public final class PpoNetworks implements AutoCloseable {
     if (layers == 0) {
       return new Critic.Head(head);
     }
-    // With as many value layers as the policy trains, the branch reads the frozen trunk.
-    boolean readsTrained = hydra.trunkLayers() == 0 || layers < most;
+    // With as many value layers as the policy trains, the branch reads frozen blocks or embeddings.
+    boolean allTrained = options.numLayersUnfrozen() == Hydra.ALL && options.lora() == null;
+    boolean readsTrained = allTrained || layers < most;
     return new Critic.OnBranch(hydra.branch(start, layers), head, !own && readsTrained);
   }
 

@@ -30,7 +30,8 @@ class HydraGoldenTest {
   private static final double TOLERANCE = 2e-5;
 
   /** What trlX computed for some rows with padding on either side. */
-  private record Golden(Path folder, SafetensorsFile expected, List<int[]> rows, List<int[]> places) {
+  private record Golden(
+      Path folder, SafetensorsFile expected, List<int[]> rows, List<int[]> places) {
 
     static Golden of(String architecture) {
       Path folder = Shared.path("golden/algorithms/trlx_models/" + architecture);
@@ -44,7 +45,9 @@ class HydraGoldenTest {
       for (int row = 0; row < shape[0]; row++) {
         int from = row * width;
         int[] real =
-            java.util.stream.IntStream.range(from, from + width).filter(i -> mask[i] == 1).toArray();
+            java.util.stream.IntStream.range(from, from + width)
+                .filter(i -> mask[i] == 1)
+                .toArray();
         places.add(real);
         rows.add(Arrays.stream(real).map(i -> (int) ids[i]).toArray());
       }
@@ -83,8 +86,7 @@ class HydraGoldenTest {
     }
   }
 
-  private static PpoNetworks load(
-      Torch torch, Golden golden, ValueNetwork value, int valueLayers) {
+  private static PpoNetworks load(Torch torch, Golden golden, ValueNetwork value, int valueLayers) {
     return PpoNetworks.load(
         torch,
         ModelFolder.open(golden.folder().resolve("policy0")),
@@ -93,7 +95,8 @@ class HydraGoldenTest {
   }
 
   /** Overwrites the trained weights that a file has under a prefix before their names. */
-  private static int fill(Torch torch, Weights weights, SafetensorsFile file, String from, String to) {
+  private static int fill(
+      Torch torch, Weights weights, SafetensorsFile file, String from, String to) {
     int filled = 0;
     for (int i = 0; i < weights.parameters().size(); i++) {
       String name = weights.parameters().get(i).name();
