@@ -27,7 +27,8 @@ public record RolloutConfig(
             defaultValue = "false")
         boolean deltaReward,
     @Key(
-            doc = "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
+            doc =
+                "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
             defaultValue = Key.NONE,
             atLeast = 1)
         Long totalEpisodes,

@@ -11,7 +11,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -26,7 +25,10 @@ class PpoTrainerTest {
   private static final RewardFunction SMALL_IDS =
       completions ->
           completions.stream()
-              .mapToDouble(c -> Arrays.stream(c.ids()).filter(id -> id < 64).count() / (double) c.ids().length)
+              .mapToDouble(
+                  c ->
+                      Arrays.stream(c.ids()).filter(id -> id < 64).count()
+                          / (double) c.ids().length)
               .toArray();
 
   @TempDir Path temporary;
@@ -90,7 +92,12 @@ class PpoTrainerTest {
                 .set("max_new_tokens", 4)
                 .set("kl_coef", 0.01),
             SMALL_IDS);
-    System.out.println(column(metrics,"objective/scores")+" "+column(metrics,"objective/kl")+" "+column(metrics,"eval_objective/scores"));
+    System.out.println(
+        column(metrics, "objective/scores")
+            + " "
+            + column(metrics, "objective/kl")
+            + " "
+            + column(metrics, "eval_objective/scores"));
     List<Double> scores = column(metrics, "objective/scores");
     List<Double> heldOut = column(metrics, "eval_objective/scores");
     assertEquals(12, scores.size());
