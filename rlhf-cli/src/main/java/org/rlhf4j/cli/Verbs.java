@@ -1,6 +1,8 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.ppo.PpoConfig;
+import org.rlhf4j.ppo.PpoTrainer;
 import org.rlhf4j.raft.RaftConfig;
 import org.rlhf4j.raft.RaftTrainer;
 import org.rlhf4j.reward.RewardConfig;
@@ -30,6 +32,12 @@ final class Verbs {
               "raft --config configs/hh-raft-tiny.yaml",
               RaftConfig.class,
               (config, context) -> new RaftTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "ppo",
+              "Proximal policy optimisation of what a reward model likes, near a reference.",
+              "ppo --config configs/hh-ppo-tiny.yaml",
+              PpoConfig.class,
+              (config, context) -> new PpoTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
           new ServeRewardVerb(),

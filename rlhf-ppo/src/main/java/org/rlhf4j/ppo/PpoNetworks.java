@@ -313,21 +313,13 @@ public final class PpoNetworks implements AutoCloseable {
       }
       Critic.Reads reads = new Critic.Reads(batch, pass.hidden(), read);
       Critic.Recorded recorded = critic.record(scope, reads, options.recording());
-      float[] logProbs =
-          policy()
-              .head()
-              .logProbs(scope, pass.hidden(), batch.targets(), reading(false))
-              .logProbs();
-      Terms terms = derivative.of(logProbs, recorded.values());
+      LmHead head = policy().head();
+      LmHead.Selected rows = new LmHead.Selected(pass.hidden(), batch.targets());
+      LmHead.Opened opened = head.open(scope, rows, reading(true));
+      Terms terms = derivative.of(opened.logProbs(), recorded.values());
+      LmHead.OfTargets ofTargets = new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies());
       LmHead.WithGradient result =
-          policy()
-              .head()
-              .logProbsWithGradient(
-                  scope,
-                  new LmHead.Selected(pass.hidden(), batch.targets()),
-                  new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies()),
-                  into.get(0),
-                  reading(true));
+          head.gradient(scope, rows, opened, ofTargets, into.get(0), reading(true));
       Critic.OfReads ofReads =
           critic.backward(scope, recorded, terms.ofValues(), into.subList(1, into.size()));
       Tensor ofHidden = result.ofHidden();

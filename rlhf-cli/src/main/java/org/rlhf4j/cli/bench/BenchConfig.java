@@ -13,7 +13,8 @@ public record BenchConfig(
     @Key(
             doc =
                 "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, or 8 samples to"
-                    + " each of 8 prompts, 64 + 64 tokens.")
+                    + " each of 8 prompts, 64 + 64 tokens; ppo: roll-outs of 32 responses, 64 + 32"
+                    + " tokens, half of the layers trained for 4 epochs.")
         Workload workload,
     @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
     @Key(
@@ -52,7 +53,9 @@ public record BenchConfig(
     /** Optimizer steps of 8 pairs. */
     REWARD,
     /** 8 samples to each of 8 prompts, 64 + 64 tokens. */
-    SAMPLE
+    SAMPLE,
+    /** Roll-outs of 32 samples, 64 + 32 tokens, and 4 epochs on each. */
+    PPO
   }
 
   /** Lengths of rows. */

@@ -78,6 +78,7 @@ public final class Benchmark {
         case SFT -> sft(compute);
         case REWARD -> reward(compute);
         case SAMPLE -> sample(compute);
+        case PPO -> ppo(compute);
       };
     }
   }
@@ -145,6 +146,31 @@ public final class Benchmark {
     }
   }
 
+  private Map<String, Object> ppo(Compute compute) {
+    OnlineBenchmark.Measured run = new OnlineBenchmark(config, model, source()).ppo();
+    double responses = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.NEW_TOKENS;
+    double prompts = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.PROMPT;
+    double tokens = prompts + responses;
+    double blocks = blockWeights();
+    double head = headWeights();
+    double trained = (double) Math.max(1, spec.layers() / 2) / spec.layers();
+    double drawing = 2 * (blocks + head) * responses + 2 * blocks * prompts;
+    double scoring = 2 * blocks * (1 + trained) * tokens + 4 * head * responses;
+    double learning = 6 * (blocks * trained * tokens + head * responses) * OnlineBenchmark.EPOCHS;
+    return online(compute, run, drawing + scoring + learning);
+  }
+
+  private Map<String, Object> online(
+      Compute compute, OnlineBenchmark.Measured run, double flopsPerRound) {
+    int samples = OnlineBenchmark.SAMPLES;
+    List<Double> rates = new ArrayList<>();
+    run.seconds().forEach(seconds -> rates.add(samples / seconds));
+    Work work = new Work("samples/s", samples, flopsPerRound, null);
+    Map<String, Object> line = line(compute, work, rates, run.startup());
+    line.putAll(run.phases());
+    return line;
+  }
+
   private Optimization optimization(Compute compute, Weights weights) {
     return new Optimization(
         compute.torch(),
@@ -155,16 +181,18 @@ public final class Benchmark {
   }
 
   private Weights weights(Compute compute, List<ParameterSpec> parameters, boolean trainable) {
-    Weights.Source source =
-        (parameter, from, target) -> {
-          boolean norm = !parameter.weightDecay();
-          SplittableRandom random = new SplittableRandom(parameter.name().hashCode() + from);
-          double halfWidth = initializerRange * Math.sqrt(3);
-          while (target.hasRemaining()) {
-            target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
-          }
-        };
-    return new Weights(compute.torch(), parameters, source, compute.type(), trainable);
+    return new Weights(compute.torch(), parameters, source(), compute.type(), trainable);
+  }
+
+  private Weights.Source source() {
+    return (parameter, from, target) -> {
+      boolean norm = !parameter.weightDecay();
+      SplittableRandom random = new SplittableRandom(parameter.name().hashCode() + from);
+      double halfWidth = initializerRange * Math.sqrt(3);
+      while (target.hasRemaining()) {
+        target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
+      }
+    };
   }
 
   /** Weights of the blocks that take part in a matrix product for each token. */
@@ -200,6 +228,10 @@ public final class Benchmark {
         rates.add(work.perStep() / seconds);
       }
     }
+    return line(compute, work, rates, startup);
+  }
+
+  private Map<String, Object> line(Compute compute, Work work, List<Double> rates, double startup) {
     Long peak = SystemStats.now().peakResidentBytes();
     double products = Compute.productRate(compute.torch(), compute.type(), PRODUCT_TRIALS);
     Collections.sort(rates);

@@ -1,5 +1,6 @@
 package org.rlhf4j.core.config;
 
+import java.lang.invoke.MethodType;
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.Type;
 import java.nio.file.Path;
@@ -26,8 +27,12 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
     return type instanceof ParameterizedType;
   }
 
-  /** The class of a value, or of a list's element. */
+  /** The class of a value, or of a list's element; a number's is the primitive one. */
   public Class<?> elementType() {
+    return MethodType.methodType(declaredType()).unwrap().returnType();
+  }
+
+  private Class<?> declaredType() {
     return type instanceof ParameterizedType list
         ? (Class<?>) list.getActualTypeArguments()[0]
         : (Class<?>) type;
@@ -134,7 +139,7 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
 
   /** Whether {@code none} stands for null. */
   boolean nullable() {
-    Class<?> element = elementType();
+    Class<?> element = declaredType();
     return !isList()
         && !element.isPrimitive()
         && !element.isEnum()

@@ -150,6 +150,14 @@ public final class Curves {
         "Reward against KL",
         "KL (nats per response)",
         line(rows, MetricNames.KL_TO_START, MetricNames.REWARD_ALL_MEAN, "mean of all", BLUE));
+    addTrainAndEval(panels, rows, "Mean score", MetricNames.OBJECTIVE_SCORES);
+    addTrainAndEval(
+        panels, rows, "KL to the reference (nats per response)", MetricNames.OBJECTIVE_KL);
+    addPanel(
+        panels,
+        "Score against KL",
+        "KL (nats per response)",
+        line(rows, MetricNames.OBJECTIVE_KL, MetricNames.OBJECTIVE_SCORES, "roll-outs", BLUE));
     addSingle(panels, rows, "Mean response length (tokens)", MetricNames.COMPLETIONS_MEAN_LENGTH);
     addSingle(panels, rows, "Distinct 2-grams", MetricNames.DISTINCT_2);
     addSingle(panels, rows, LEARNING_RATE, MetricNames.LEARNING_RATE);

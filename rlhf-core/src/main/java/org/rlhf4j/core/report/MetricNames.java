@@ -40,6 +40,31 @@ public final class MetricNames {
   public static final String SELECTION_DROPPED = "selection/dropped";
   public static final String SELECTION_DISCARDED = "selection/discarded";
 
+  // PPO, one row per roll-out. KL and entropy are nats per response, of the distributions that were
+  // sampled from; the KL is the estimator k1 whatever the penalty uses.
+  public static final String EPISODE = "episode";
+  public static final String OBJECTIVE_KL = "objective/kl";
+  public static final String OBJECTIVE_KL_COEF = "objective/kl_coef";
+  public static final String OBJECTIVE_ENTROPY = "objective/entropy";
+  public static final String OBJECTIVE_NON_SCORE_REWARD = "objective/non_score_reward";
+  public static final String OBJECTIVE_RLHF_REWARD = "objective/rlhf_reward";
+  public static final String OBJECTIVE_SCORES = "objective/scores";
+  public static final String OBJECTIVE_SCORES_STD = "objective/scores_std";
+  public static final String NUM_EOS_TOKENS = "val/num_eos_tokens";
+  public static final String EXPLAINED_VARIANCE = "val/explained_var";
+  public static final String EARLY_STOPS = "policy/early_stops";
+  public static final String REFERENCE_DRIFT = "reference/drift";
+
+  // PPO, training rows. The ratio is that of the new to the old probabilities, by token.
+  public static final String POLICY_LOSS = "loss/policy_avg";
+  public static final String VALUE_LOSS = "loss/value_avg";
+  public static final String APPROXIMATE_KL = "policy/approxkl_avg";
+  public static final String POLICY_CLIP_FRACTION = "policy/clipfrac_avg";
+  public static final String POLICY_ENTROPY = "policy/entropy_avg";
+  public static final String VALUE_CLIP_FRACTION = "val/clipfrac_avg";
+  public static final String RATIO = "val/ratio";
+  public static final String RATIO_VARIANCE = "val/ratio_var";
+
   // Data.
   public static final String DATA_KEPT = "data/kept";
   public static final String DATA_DROPPED = "data/dropped";
@@ -51,6 +76,16 @@ public final class MetricNames {
   public static final String TOKENS_PER_SECOND = "tokens_per_second";
   public static final String PAIRS_PER_SECOND = "pairs_per_second";
   public static final String SAMPLES_PER_SECOND = "samples_per_second";
+
+  /** Drawing a roll-out's responses. */
+  public static final String TIMING_SAMPLE = "timing_s/sample";
+
+  /** A roll-out's rewards, log-probabilities and values. */
+  public static final String TIMING_SCORE = "timing_s/score";
+
+  /** An optimizer step, the mean over the steps of the row. */
+  public static final String TIMING_UPDATE = "timing_s/update";
+
   public static final String RSS_MIB = "rss_mib";
   public static final String PEAK_RSS_MIB = "peak_rss_mib";
   public static final String HEAP_MIB = "heap_mib";
@@ -67,6 +102,9 @@ public final class MetricNames {
 
   /** Whether the field depends on the clock or the machine's memory, not on the training. */
   public static boolean isWallClock(String field) {
-    return field.equals(ELAPSED_S) || field.endsWith("_per_second") || field.endsWith("_mib");
+    return field.equals(ELAPSED_S)
+        || field.startsWith("timing_s/")
+        || field.endsWith("_per_second")
+        || field.endsWith("_mib");
   }
 }

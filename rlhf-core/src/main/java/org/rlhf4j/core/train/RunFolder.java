@@ -54,6 +54,7 @@ final class RunFolder implements AutoCloseable {
           "vocab.json",
           "merges.txt",
           "reward_stats.json",
+          "value_head.safetensors",
           "error.log");
 
   private static final Set<String> OWN_FOLDERS =

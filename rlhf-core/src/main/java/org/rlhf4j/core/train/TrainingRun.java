@@ -515,6 +515,11 @@ public final class TrainingRun implements AutoCloseable {
     }
   }
 
+  /** Whether there is a checkpoint of the last finished step. */
+  public boolean isSaved() {
+    return step == lastSaved;
+  }
+
   /** Writes a checkpoint. */
   public void save(double epoch) {
     metrics.sync();

@@ -1,0 +1,40 @@
+package org.rlhf4j.ppo;
+
+import java.util.Arrays;
+import org.rlhf4j.core.data.TokenRow;
+
+/**
+ * A response to learn from. All arrays but the first are of its tokens, {@code [tokens]}.
+ *
+ * @param index the prompt's row in its data set
+ * @param promptIds the prompt as the model read it
+ * @param ids the response as it was sampled
+ * @param logProbs of the policy that sampled it, in nats
+ * @param referenceLogProbs of the reference, in nats
+ * @param values of the states in which the tokens were chosen
+ * @param rewards with the KL penalty
+ * @param advantages as the loss takes them
+ * @param returns what the values shall become
+ */
+record Experience(
+    int index,
+    int[] promptIds,
+    int[] ids,
+    float[] logProbs,
+    float[] referenceLogProbs,
+    float[] values,
+    double[] rewards,
+    double[] advantages,
+    double[] returns) {
+  /** The response behind its prompt; the response's tokens are the targets. */
+  TokenRow row() {
+    return row(promptIds, ids);
+  }
+
+  /** A response behind a prompt; the response's tokens are the targets. */
+  static TokenRow row(int[] promptIds, int[] ids) {
+    int[] all = Arrays.copyOf(promptIds, promptIds.length + ids.length);
+    System.arraycopy(ids, 0, all, promptIds.length, ids.length);
+    return TokenRow.targetsFrom(all, promptIds.length);
+  }
+}

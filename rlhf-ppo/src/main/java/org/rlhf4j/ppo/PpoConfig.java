@@ -1,0 +1,110 @@
+package org.rlhf4j.ppo;
+
+import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.Flattened;
+import org.rlhf4j.core.config.Flattened.Default;
+import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.Overlong;
+
+/**
+ * The keys of {@code ppo}: proximal policy optimisation.
+ *
+ * <p>A roll-out has {@code rollout_batch_size} samples; an optimizer step is made on {@code
+ * mini_batch_size} of them, of which {@code per_device_train_batch_size} are computed side by side.
+ * So {@code gradient_accumulation_steps} follows; given as another number than 1, it must be the
+ * one that follows.
+ *
+ * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
+ * max_new_tokens} tokens. {@code eval_strategy: epoch} and {@code save_strategy: epoch} mean every
+ * roll-out. A falling learning rate falls over the steps that are planned; {@code target_kl} makes
+ * them fewer.
+ */
+public record PpoConfig(
+    @Flattened(
+            value = {
+              @Default(key = "learning_rate", value = "3e-6"),
+              @Default(key = "lr_scheduler_type", value = "constant"),
+              @Default(key = "max_length", value = "512"),
+              @Default(key = "overlong", value = "drop"),
+              @Default(key = "append_eos", value = "false")
+            })
+        TrainingConfig training,
+    @Flattened RolloutConfig rollout,
+    @Flattened UpdateConfig update,
+    @Flattened NetworkConfig network,
+    @Key(
+            doc = "Keeps what the frozen blocks make of a roll-out for all its epochs.",
+            defaultValue = "true")
+        boolean cacheTrunk)
+    implements Checked {
+  /** Samples that are computed side by side. */
+  int microBatchSize() {
+    return Math.min(training.perDeviceTrainBatchSize(), update.miniBatchSize());
+  }
+
+  /** What the schedule's learning rate is multiplied by for the value network. */
+  double valueRate() {
+    return network.valueLearningRate() == null || training.learningRate() == 0
+        ? 1
+        : network.valueLearningRate() / training.learningRate();
+  }
+
+  @Override
+  public void check(Problems problems) {
+    int miniBatch = update.miniBatchSize();
+    int micro = Math.max(1, microBatchSize());
+    problems.require(
+        miniBatch % micro == 0,
+        "mini_batch_size "
+            + miniBatch
+            + " is no multiple of per_device_train_batch_size "
+            + training.perDeviceTrainBatchSize());
+    problems.require(
+        training.gradientAccumulationSteps() == 1
+            || training.gradientAccumulationSteps() == miniBatch / micro,
+        "gradient_accumulation_steps "
+            + training.gradientAccumulationSteps()
+            + " contradicts mini_batch_size "
+            + miniBatch
+            + " with per_device_train_batch_size "
+            + training.perDeviceTrainBatchSize()
+            + ", from which "
+            + miniBatch / micro
+            + " follow; leave it out");
+    problems.require(
+        miniBatch <= rollout.rolloutBatchSize(),
+        "mini_batch_size "
+            + miniBatch
+            + " is more than the samples of a roll-out, rollout_batch_size "
+            + rollout.rolloutBatchSize());
+    problems.require(
+        rollout.sampling().maxNewTokens() < training.maxLength(),
+        "max_new_tokens "
+            + rollout.sampling().maxNewTokens()
+            + " leaves no room for a prompt in max_length "
+            + training.maxLength());
+    problems.require(
+        training.overlong() != Overlong.TRUNCATE,
+        "overlong truncate: prompts are never cut; allowed: drop, error");
+    problems.require(
+        training.lora().loraDropout() == 0,
+        "lora_dropout "
+            + training.lora().loraDropout()
+            + ": with dropout the ratio of new to old probability is not 1 to begin with; allowed: 0");
+    problems.require(
+        training.learningRate() > 0
+            || network.valueLearningRate() == null
+            || network.valueLearningRate() == 0,
+        "value_learning_rate "
+            + network.valueLearningRate()
+            + " needs a learning_rate above 0: both follow one schedule");
+    if (rollout.totalEpisodes() != null) {
+      problems.warnUnused("where total_episodes is given", "num_train_epochs");
+    }
+    if (training.appendEos()) {
+      problems.warn("append_eos has no effect: responses are trained on as they were sampled");
+    }
+  }
+}

@@ -1,0 +1,679 @@
+package org.rlhf4j.ppo;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.CounterRandom;
+import org.rlhf4j.core.RandomStream;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.config.EvalStrategy;
+import org.rlhf4j.core.config.SaveStrategy;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.generate.Generator;
+import org.rlhf4j.core.generate.ModelGenerationConfig;
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.ModelSize;
+import org.rlhf4j.core.model.ModelWriter;
+import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.report.Progress;
+import org.rlhf4j.core.report.SampleLog;
+import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.LearningRateSchedule;
+import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RewardFunction.Completion;
+import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.reward.ModelReward;
+
+/**
+ * Proximal policy optimisation (Schulman et al., 2017) of a language model, as Ziegler et al.
+ * (2019) set it up: a response is an episode, its score comes with the last token, and every token
+ * pays for its distance from the reference. Each roll-out draws one response to each of the next
+ * prompts, and is learned from for a few epochs.
+ *
+ * <pre>{@code
+ * PpoConfig config = Config.of(PpoConfig.class)
+ *     .set("model_name_or_path", "runs/sft")
+ *     .set("reward_model_name_or_path", "runs/reward")
+ *     .set("dataset_path", "prompts.jsonl")
+ *     .set("output_dir", "runs/ppo")
+ *     .build();
+ * new PpoTrainer(config, RunContext.standard()).train();
+ * }</pre>
+ */
+public final class PpoTrainer {
+  /** The round of the held-out responses: the same random numbers at every evaluation. */
+  private static final long HELD_OUT_ROUND = 1L << 40;
+
+  /** How far over target_kl a step may be, as in Spinning Up and Stable-Baselines3. */
+  private static final double TARGET_KL_MARGIN = 1.5;
+
+  private static final int SAMPLES_STORED = 64;
+
+  private final PpoConfig config;
+  private final TrainingConfig training;
+  private final RunContext context;
+  private final RewardFunction reward;
+
+  /** A trainer with the configured reward model. */
+  public PpoTrainer(PpoConfig config, RunContext context) {
+    this(config, context, null);
+    if (config.rollout().rewardModelNameOrPath() == null) {
+      throw RlhfException.config("reward_model_name_or_path: is required and not given");
+    }
+  }
+
+  /**
+   * A trainer with a reward of one's own, for a configuration without a reward model.
+   *
+   * @param reward of whole responses, or a {@link TokenRewardFunction}
+   */
+  public PpoTrainer(PpoConfig config, RunContext context, RewardFunction reward) {
+    this.config = config;
+    this.training = config.training();
+    this.context = context;
+    this.reward = reward;
+    if (reward != null && config.rollout().rewardModelNameOrPath() != null) {
+      throw RlhfException.config(
+          "reward_model_name_or_path: "
+              + config.rollout().rewardModelNameOrPath()
+              + " is not used where Java code gives a reward function; leave it out");
+    }
+  }
+
+  /** The parts of a run, all closed by {@link #train}. */
+  private record Parts(
+      TrainingRun run,
+      PpoNetworks networks,
+      Rollouts rollouts,
+      Rewards rewards,
+      Invariants invariants,
+      Prompts prompts,
+      Prompts held) {}
+
+  /**
+   * Prompts.
+   *
+   * @param answers the data set's own, by the prompt's index; empty but for a delta reward
+   */
+  private record Prompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> answers) {}
+
+  /**
+   * Trains, and leaves the model at the top of {@code output_dir}. Where somebody asked to stop, it
+   * leaves a checkpoint instead.
+   *
+   * @return the rows of metrics
+   * @throws RlhfException on unusable input, and on numbers that are not finite
+   */
+  public List<Map<String, Object>> train() {
+    try (TrainingRun run = TrainingRun.open("ppo", config, training, context);
+        PpoNetworks networks = networks(run);
+        ModelReward rewardModel = reward == null ? rewardModel(run) : null;
+        Generator generator = generator(run, networks)) {
+      FixedModels fixedModels = fixedModels();
+      if (run.checkpoint() != null) {
+        fixedModels.requireSame(run.kept());
+      }
+      Prompts prompts = load(run, networks, training.datasetPath());
+      run.reportData(prompts.data().report());
+      Prompts held =
+          training.effectiveEvalStrategy() == EvalStrategy.NO
+              ? null
+              : load(run, networks, training.evalDatasetPath());
+      Rewards rewards =
+          new Rewards(reward == null ? rewardModel : reward, config.rollout().deltaReward());
+      Rollouts rollouts =
+          new Rollouts(
+              run,
+              networks,
+              generator,
+              rewards,
+              new Rollouts.Settings(
+                  config.rollout().generationBatchSize(), training.seed(), context.stop()));
+      Plan plan = plan(prompts);
+      List<Optimization.Part> trained = networks.trained(config.valueRate());
+      try (Optimization optimization =
+          new Optimization(
+              run.torch(),
+              trained,
+              Optimization.settings(training),
+              LearningRateSchedule.of(training, plan.totalSteps()),
+              training.maxGradNorm())) {
+        run.begin(
+            new TrainingRun.Job(
+                optimization,
+                folder -> save(folder, run, networks),
+                plan.totalSteps(),
+                TrainingRun.DataUsed.of(prompts.data(), held == null ? null : held.data()),
+                false));
+        PpoState state = PpoState.of(run.kept(), run.checkpoint(), config.update(), fixedModels);
+        run.keep(state);
+        banner(run, networks, prompts, held, plan);
+
+        Invariants invariants = new Invariants(networks, run.computeType());
+        Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
+        PpoStep step = new PpoStep(run.torch(), networks, optimization, trained, config.update());
+        if (run.evaluatesFirst(Long.MAX_VALUE)) {
+          run.evaluation(() -> evaluate(parts, state));
+        }
+        while (state.rollout() < plan.rollouts() && run.goesOn()) {
+          try (TrunkCache cache = cache(parts, state, plan)) {
+            if (!state.isRolledOut()) {
+              rollOut(parts, cache, plan, state);
+            }
+            update(parts, step, cache, plan, state);
+          } catch (StopSignal.Stopped e) {
+            run.console().line("roll-out " + (state.rollout() + 1) + " was broken off");
+          }
+        }
+        finish(parts, plan, state);
+        return run.metricRows();
+      }
+    } catch (StopSignal.Stopped e) {
+      // While rows were being read: nothing has been written yet.
+      return List.of();
+    }
+  }
+
+  private PpoNetworks networks(TrainingRun run) {
+    NetworkConfig network = config.network();
+    String value = network.valueModelNameOrPath();
+    // What is frozen comes from where the run began, also where it goes on from a checkpoint.
+    return PpoNetworks.load(
+        run.torch(),
+        ModelFolder.open(Path.of(training.modelNameOrPath())),
+        new PpoNetworks.Options(
+            run.computeType(),
+            run.trainable().lora(),
+            training.seed(),
+            network.numLayersUnfrozen(),
+            network.valueNetwork(),
+            network.numValueLayersUnfrozen(),
+            value == null ? null : ModelFolder.open(Path.of(value)),
+            config.rollout().sampling().temperature(),
+            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
+  }
+
+  private ModelReward rewardModel(TrainingRun run) {
+    String folder = config.rollout().rewardModelNameOrPath();
+    ModelReward model =
+        ModelReward.open(
+            run.torch(),
+            Path.of(folder),
+            run.computeType(),
+            config.rollout().generationBatchSize());
+    if (model.readsText() && run.tokenizer() == null) {
+      model.close();
+      throw RlhfException.config(
+          "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
+              .formatted(folder, training.modelNameOrPath()));
+    }
+    return model;
+  }
+
+  private Generator generator(TrainingRun run, PpoNetworks networks) {
+    int vocabulary = networks.policy().decoder().spec().vocabularySize();
+    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
+    return new Generator(networks.policy(), run.tokenizer(), config.rollout().sampling(), eosIds);
+  }
+
+  private FixedModels fixedModels() {
+    String rewardFolder = config.rollout().rewardModelNameOrPath();
+    String valueFolder = config.network().valueModelNameOrPath();
+    return FixedModels.of(
+        Path.of(training.modelNameOrPath()),
+        rewardFolder == null ? null : Path.of(rewardFolder),
+        valueFolder == null ? null : Path.of(valueFolder));
+  }
+
+  /** Prompts, those left out that would have no room for a response. */
+  private Prompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
+    DecoderSpec spec = networks.policy().decoder().spec();
+    int longest =
+        Math.min(
+            training.maxLength() - config.rollout().sampling().maxNewTokens(),
+            spec.maxPositions() - 1);
+    RowEncoder encoder =
+        new RowEncoder(
+            run.tokenizer(),
+            spec.vocabularySize(),
+            new RowEncoder.Options(
+                training.template(), longest, training.overlong(), training.appendEos(), true));
+    EncodedDataset<PromptRow> data =
+        EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
+    return new Prompts(
+        data,
+        config.rollout().deltaReward()
+            ? Answers.load(paths, data, encoder, spec.vocabularySize(), training.maxBadRows())
+            : Map.of());
+  }
+
+  private static void save(Path folder, TrainingRun run, PpoNetworks networks) {
+    ModelWriter.causalLm(folder, run.start(), networks.policy(), run.savedAs());
+    networks.writeValue(folder, run.savedAs().type());
+  }
+
+  /**
+   * What the run does, as long as target_kl ends no roll-out early.
+   *
+   * @param episodes responses in all
+   */
+  private record Plan(PromptSchedule schedule, long episodes, long totalSteps) {
+    int rollouts() {
+      return Math.toIntExact((episodes + schedule.size() - 1) / schedule.size());
+    }
+
+    /** Responses of a roll-out: the last one has those that are left. */
+    int size(int rollout) {
+      return (int) Math.min(schedule.size(), episodes - episodesBefore(rollout));
+    }
+
+    long episodesBefore(int rollout) {
+      return Math.min(episodes, (long) rollout * schedule.size());
+    }
+  }
+
+  private Plan plan(Prompts prompts) {
+    PromptSchedule schedule =
+        new PromptSchedule(
+            prompts.data().size(),
+            config.rollout().rolloutBatchSize(),
+            training.seed(),
+            training.shuffleDataset());
+    Long asked = config.rollout().totalEpisodes();
+    long episodes =
+        asked == null
+            ? Math.max(1, Math.round(training.numTrainEpochs() * prompts.data().size()))
+            : asked;
+    Plan all = new Plan(schedule, episodes, 0);
+    long steps = 0;
+    for (int rollout = 0; rollout < all.rollouts(); rollout++) {
+      steps += passes(all.size(rollout), rollout).totalSteps();
+    }
+    long total = training.maxSteps() > 0 ? Math.min(steps, training.maxSteps()) : steps;
+    return new Plan(schedule, episodes, total);
+  }
+
+  /** The epochs of a roll-out over its samples, each roll-out in orders of its own. */
+  private BatchPlan passes(int samples, int rollout) {
+    long order = CounterRandom.bits(training.seed(), RandomStream.DATA_ORDER, rollout, 1, 0);
+    return BatchPlan.of(
+        samples,
+        new BatchPlan.Size(
+            config.microBatchSize(), config.update().miniBatchSize() / config.microBatchSize()),
+        config.update().numPpoEpochs(),
+        -1,
+        new BatchPlan.Order(order, training.shuffleDataset()));
+  }
+
+  /** Passes over the prompts so far. */
+  private double epoch(Prompts prompts, Plan plan, PpoState state) {
+    double episodes = plan.episodesBefore(state.rollout());
+    if (state.isRolledOut()) {
+      int size = state.samples().size();
+      long steps = passes(size, state.rollout()).totalSteps();
+      episodes += (double) size * state.step() / steps;
+    }
+    return episodes / prompts.data().size();
+  }
+
+  private void banner(
+      TrainingRun run, PpoNetworks networks, Prompts prompts, Prompts held, Plan plan) {
+    List<PpoNetworks.Line> table = networks.table();
+    long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
+    long trained =
+        table.stream()
+            .filter(PpoNetworks.Line::trained)
+            .mapToLong(PpoNetworks.Line::parameters)
+            .sum();
+    RunBanner banner =
+        RunBanner.of(
+                run,
+                "Proximal policy optimisation",
+                new ModelSize(total, trained),
+                networks.policy().decoder().spec())
+            .data("prompts", prompts.data())
+            .note(
+                "roll-outs",
+                "%d, each %s samples × %d epochs in steps of %d, %d side by side; %s steps"
+                    .formatted(
+                        plan.rollouts(),
+                        Format.count(plan.schedule().size()),
+                        config.update().numPpoEpochs(),
+                        config.update().miniBatchSize(),
+                        config.microBatchSize(),
+                        Format.count(plan.totalSteps())))
+            .note(
+                "reward",
+                reward == null ? config.rollout().rewardModelNameOrPath() : "a Java function");
+    if (held != null) {
+      banner.data("eval", held.data());
+    }
+    banner.show();
+    run.console()
+        .table(
+            "networks",
+            List.of("part", "layers", "parameters", "trainable"),
+            table.stream()
+                .map(
+                    line ->
+                        List.of(
+                            line.part(),
+                            line.layers(),
+                            Format.count(line.parameters()),
+                            line.trained() ? "yes" : "no"))
+                .toList());
+  }
+
+  /** The trunk states of the roll-out under way, those that were there before made again. */
+  private TrunkCache cache(Parts parts, PpoState state, Plan plan) {
+    if (!config.cacheTrunk()) {
+      return null;
+    }
+    return state.isRolledOut()
+        ? TrunkCache.of(
+            parts.run().torch(),
+            parts.networks(),
+            state.samples().stream().map(Experience::row).toList(),
+            config.rollout().generationBatchSize())
+        : new TrunkCache(parts.run().torch(), plan.size(state.rollout()));
+  }
+
+  /** Draws and scores the next roll-out, and makes experience of it. */
+  private void rollOut(Parts parts, TrunkCache cache, Plan plan, PpoState state) {
+    TrainingRun run = parts.run();
+    List<PromptRow> prompts = new ArrayList<>();
+    for (int place : plan.schedule().of(state.rollout())) {
+      if (prompts.size() < plan.size(state.rollout())) {
+        prompts.add(parts.prompts().data().rows().get(place));
+      }
+    }
+    Rollout rollout =
+        parts
+            .rollouts()
+            .make(
+                new Rollouts.Draw(
+                    phase(plan, state), prompts, parts.prompts().answers(), state.rollout()),
+                cache);
+    if (run.step() == 0 && state.rollout() == 0) {
+      checkFirst(parts, rollout);
+    }
+
+    Map<String, Object> figures = new LinkedHashMap<>();
+    figures.put(MetricNames.EPISODE, plan.episodesBefore(state.rollout()) + rollout.size());
+    figures.putAll(rollout.figures());
+    figures.put(MetricNames.OBJECTIVE_KL_COEF, state.klCoefficient());
+    ScoreScaling scaling = state.scaling().with(shapedScores(rollout));
+    List<Experience> samples = experience(rollout, scaling, state.klCoefficient(), figures);
+    figures.put(MetricNames.EARLY_STOPS, state.earlyStops());
+    figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
+    figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
+    state.rolledOut(samples, rollout.meanKl(), scaling);
+    if (training.evalDatasetPath().isEmpty()) {
+      show(run, phase(plan, state), rollout, state.rollout() + 1 == plan.rollouts());
+    }
+    run.write(figures);
+  }
+
+  private static String phase(Plan plan, PpoState state) {
+    return "roll-out " + (state.rollout() + 1) + "/" + plan.rollouts();
+  }
+
+  /** What the first roll-out of a run shows about networks and reward. */
+  private static void checkFirst(Parts parts, Rollout rollout) {
+    parts.invariants().requireReferenceIsPolicy(rollout);
+    PromptRow prompt = rollout.prompts().get(0);
+    Completion first = Rollouts.completion(prompt, rollout.responses().get(0));
+    parts
+        .invariants()
+        .requireSameAlone(
+            rollout,
+            parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0],
+            parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
+  }
+
+  /** Scores of whole responses after clipping and penalties, before scaling. */
+  private double[] shapedScores(Rollout rollout) {
+    double[] shaped = new double[rollout.size()];
+    for (int i = 0; i < shaped.length; i++) {
+      shaped[i] =
+          rollout.tokenScores() == null
+              ? config
+                  .rollout()
+                  .shaping()
+                  .score(
+                      rollout.scores()[i],
+                      rollout.isComplete(i),
+                      rollout.responses().get(i).tokenIds().length)
+              : Arrays.stream(shapedTokenScores(rollout, i)).sum();
+    }
+    return shaped;
+  }
+
+  /** Scores of a response's tokens: each is clipped, the penalties stand on the last. */
+  private double[] shapedTokenScores(Rollout rollout, int place) {
+    RewardShaping shaping = config.rollout().shaping();
+    double[] shaped = rollout.tokenScores()[place].clone();
+    for (int t = 0; t < shaped.length; t++) {
+      shaped[t] = Math.max(-shaping.clip(), Math.min(shaping.clip(), shaped[t]));
+    }
+    shaped[shaped.length - 1] += shaping.score(0, rollout.isComplete(place), shaped.length);
+    return shaped;
+  }
+
+  /** Rewards, advantages and returns of a roll-out. */
+  private List<Experience> experience(
+      Rollout rollout, ScoreScaling scaling, double klCoefficient, Map<String, Object> figures) {
+    UpdateConfig update = config.update();
+    int size = rollout.size();
+    double[] scores = shapedScores(rollout);
+    double[][] values = new double[size][];
+    double[][] rewards = new double[size][];
+    double penalties = 0;
+    double sums = 0;
+    for (int i = 0; i < size; i++) {
+      values[i] = ExperienceFile.wide(rollout.values()[i]);
+      double[] kl =
+          update
+              .klEstimator()
+              .of(
+                  ExperienceFile.wide(rollout.logProbs()[i]),
+                  ExperienceFile.wide(rollout.referenceLogProbs()[i]));
+      if (rollout.tokenScores() == null) {
+        rewards[i] = RewardShaping.rewards(kl, klCoefficient, scores[i] / scaling.divisor());
+      } else {
+        double[] scaled = shapedTokenScores(rollout, i);
+        for (int t = 0; t < scaled.length; t++) {
+          scaled[t] /= scaling.divisor();
+        }
+        rewards[i] = RewardShaping.rewards(kl, klCoefficient, scaled);
+      }
+      penalties -= klCoefficient * Arrays.stream(kl).sum() / size;
+      sums += Arrays.stream(rewards[i]).sum() / size;
+    }
+    figures.put(MetricNames.OBJECTIVE_NON_SCORE_REWARD, penalties);
+    figures.put(MetricNames.OBJECTIVE_RLHF_REWARD, sums);
+    if (update.whitenRewards()) {
+      rewards = whitened(rewards, false);
+    }
+    double[][] advantages = new double[size][];
+    double[][] returns = new double[size][];
+    for (int i = 0; i < size; i++) {
+      Advantages.Estimate estimate =
+          Advantages.gae(rewards[i], values[i], update.gamma(), update.lam());
+      advantages[i] = estimate.advantages();
+      returns[i] = estimate.returns();
+    }
+    // The advantages are what the values left unexplained of the returns.
+    double spread = Spread.of(returns).biasedVariance();
+    figures.put(
+        MetricNames.EXPLAINED_VARIANCE,
+        spread > 0 ? 1 - Spread.of(advantages).biasedVariance() / spread : 0);
+    if (update.whitenAdvantages()) {
+      advantages = whitened(advantages, true);
+    }
+    List<Experience> samples = new ArrayList<>();
+    for (int i = 0; i < size; i++) {
+      PromptRow prompt = rollout.prompts().get(i);
+      samples.add(
+          new Experience(
+              prompt.index(),
+              prompt.ids(),
+              rollout.responses().get(i).tokenIds(),
+              rollout.logProbs()[i],
+              rollout.referenceLogProbs()[i],
+              rollout.values()[i],
+              rewards[i],
+              advantages[i],
+              returns[i]));
+    }
+    return samples;
+  }
+
+  /** A single token, which has no spread, stays as it is. */
+  private static double[][] whitened(double[][] rows, boolean shiftMean) {
+    int tokens = Arrays.stream(rows).mapToInt(row -> row.length).sum();
+    return tokens < 2 ? rows : Whitening.whiten(rows, shiftMean);
+  }
+
+  private static void show(TrainingRun run, String title, Rollout rollout, boolean shown) {
+    if (shown) {
+      run.console()
+          .samples(
+              "%s: mean score %s, KL to the reference %s"
+                  .formatted(
+                      title, Format.number(rollout.meanScore()), Format.number(rollout.meanKl())),
+              rollout.samples(SAMPLES_STORED));
+    }
+    SampleLog.write(run.outputDir(), run.step(), rollout.samples(SAMPLES_STORED));
+  }
+
+  /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
+  private void update(Parts parts, PpoStep step, TrunkCache cache, Plan plan, PpoState state) {
+    TrainingRun run = parts.run();
+    BatchPlan passes = passes(state.samples().size(), state.rollout());
+    int rollout = state.rollout();
+    try (Progress progress =
+        run.console()
+            .progress(phase(plan, state) + ": update", passes.totalSteps(), "steps")
+            .resumeAt(state.step())) {
+      while (state.rollout() == rollout && run.goesOn()) {
+        List<Experience> samples = state.samples();
+        List<int[]> microBatches = byLength(samples, passes.microBatches(state.step()));
+        long begun = System.nanoTime();
+        boolean first = state.step() == 0;
+        PpoStep.Outcome outcome =
+            run.guarded(
+                () -> PpoStep.lines(samples, microBatches),
+                () ->
+                    step.run(
+                        samples,
+                        microBatches,
+                        cache,
+                        found -> isWithinLimits(parts.invariants(), found, first)));
+        if (outcome.update() == null) {
+          run.console()
+              .line(
+                  "%s: ended after %d of %d steps, the approximate KL is %s"
+                      .formatted(
+                          phase(plan, state),
+                          state.step(),
+                          passes.totalSteps(),
+                          Format.number(outcome.figure(MetricNames.APPROXIMATE_KL))));
+          state.stoppedEarly();
+          return;
+        }
+        state.stepDone();
+        boolean ended = state.step() == passes.totalSteps();
+        if (ended) {
+          state.rolloutDone();
+        }
+        Map<String, Double> figures = new LinkedHashMap<>(outcome.figures());
+        figures.put(MetricNames.TIMING_UPDATE, (System.nanoTime() - begun) * 1e-9);
+        double epoch = epoch(parts.prompts(), plan, state);
+        run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
+        progress.advance(1);
+        progress.number(MetricNames.LOSS, outcome.loss());
+        progress.number(MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
+        long every = ended ? 1 : Long.MAX_VALUE;
+        if (run.evaluates(every)) {
+          run.evaluation(() -> evaluate(parts, state));
+        }
+        run.saveIfDue(epoch, every);
+      }
+    }
+  }
+
+  /** Whether a step may be made with what was found before it. */
+  private boolean isWithinLimits(
+      Invariants invariants, Map<String, Double> found, boolean isFirst) {
+    if (isFirst) {
+      invariants.requireRatioOne(found.get(MetricNames.RATIO));
+    }
+    Double target = config.update().targetKl();
+    return target == null || found.get(MetricNames.APPROXIMATE_KL) <= TARGET_KL_MARGIN * target;
+  }
+
+  /** The samples of a step, rows of similar length side by side. */
+  private static List<int[]> byLength(List<Experience> samples, List<int[]> microBatches) {
+    List<Integer> places = new ArrayList<>();
+    microBatches.forEach(batch -> Arrays.stream(batch).forEach(places::add));
+    places.sort(Comparator.comparingInt(place -> samples.get(place).row().length()));
+    List<int[]> sorted = new ArrayList<>();
+    int from = 0;
+    for (int[] batch : microBatches) {
+      sorted.add(
+          places.subList(from, from + batch.length).stream().mapToInt(Integer::intValue).toArray());
+      from += batch.length;
+    }
+    return sorted;
+  }
+
+  /** One response to each held-out prompt, drawn as the training responses are. */
+  private void evaluate(Parts parts, PpoState state) {
+    TrainingRun run = parts.run();
+    Rollout found =
+        parts
+            .rollouts()
+            .make(
+                new Rollouts.Draw(
+                    "held-out", parts.held().data().rows(), parts.held().answers(), HELD_OUT_ROUND),
+                null);
+    Map<String, Object> figures = new LinkedHashMap<>();
+    found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
+    figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    show(run, "held-out prompts after step " + run.step(), found, true);
+    state.evaluated(run.step());
+    // save_best looks for the least.
+    run.evaluated(figures, -found.meanScore());
+  }
+
+  /** Evaluates and saves after the last step, where that was not yet done, and writes the model. */
+  private void finish(Parts parts, Plan plan, PpoState state) {
+    TrainingRun run = parts.run();
+    if (!run.stopRequested() && parts.held() != null && !state.isEvaluated(run.step())) {
+      run.evaluation(() -> evaluate(parts, state));
+    }
+    boolean saves = training.saveStrategy() != SaveStrategy.NO || run.stopRequested();
+    if (saves && !run.isSaved()) {
+      run.save(epoch(parts.prompts(), plan, state));
+    }
+    if (!run.stopRequested()) {
+      run.finish();
+    }
+  }
+}

@@ -1,0 +1,93 @@
+package org.rlhf4j.ppo;
+
+import org.rlhf4j.core.config.Checked;
+import org.rlhf4j.core.config.Flattened;
+import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.generate.SamplingConfig;
+
+/**
+ * The keys of what responses are drawn and what they are worth. {@link #rewardModelNameOrPath()},
+ * {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
+ * where none is set.
+ *
+ * <p>Tokens are drawn from exactly the distribution whose log-probabilities are trained: {@code
+ * temperature} divides the logits in both, and whatever else would bend the one and not the other
+ * is refused.
+ */
+public record RolloutConfig(
+    @Key(
+            doc = "Folder of the reward model; none only where Java code gives a reward function.",
+            defaultValue = Key.NONE,
+            existing = Key.Existing.MODEL_FOLDER)
+        String rewardModelNameOrPath,
+    @Key(
+            doc =
+                "Takes the score of the data set's own answer (chosen or completion) off each score.",
+            defaultValue = "false")
+        boolean deltaReward,
+    @Key(
+            doc =
+                "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
+            defaultValue = Key.NONE,
+            atLeast = 1)
+        Long totalEpisodes,
+    @Key(
+            doc = "Prompts of a roll-out, one response to each.",
+            defaultValue = "64",
+            atLeast = 1,
+            aliases = {"num_rollouts"})
+        int rolloutBatchSize,
+    @Key(
+            doc = "Responses that are generated, and scored, side by side.",
+            defaultValue = "64",
+            atLeast = 1,
+            aliases = {"chunk_size"})
+        int generationBatchSize,
+    @Key(doc = "Scores are held within ± this.", defaultValue = Key.NONE, above = 0)
+        Double cliprangeReward,
+    @Key(
+            doc = "Taken off the score of a response that max_new_tokens, or the context, cut.",
+            defaultValue = Key.NONE,
+            atLeast = 0)
+        Double missingEosPenalty,
+    @Key(
+            doc = "Taken off the score for each token of the response; negative: added.",
+            defaultValue = "0")
+        double lengthPenalty,
+    @Flattened SamplingConfig sampling)
+    implements Checked {
+  /** How scores are clipped and what is taken off them. */
+  RewardShaping shaping() {
+    return new RewardShaping(
+        cliprangeReward == null ? Double.POSITIVE_INFINITY : cliprangeReward,
+        missingEosPenalty == null ? 0 : missingEosPenalty,
+        lengthPenalty);
+  }
+
+  @Override
+  public void check(Problems problems) {
+    refuse(problems, sampling.topK() != 0, "top_k " + sampling.topK());
+    refuse(problems, sampling.topP() != 1, "top_p " + sampling.topP());
+    refuse(problems, sampling.minP() != 0, "min_p " + sampling.minP());
+    refuse(
+        problems,
+        sampling.repetitionPenalty() != 1,
+        "repetition_penalty " + sampling.repetitionPenalty());
+    refuse(
+        problems,
+        sampling.noRepeatNgramSize() != 0,
+        "no_repeat_ngram_size " + sampling.noRepeatNgramSize());
+    refuse(problems, sampling.minNewTokens() != 0, "min_new_tokens " + sampling.minNewTokens());
+    refuse(problems, sampling.suppressEos(), "suppress_eos true");
+    refuse(problems, !sampling.doSample(), "do_sample false");
+  }
+
+  private static void refuse(Problems problems, boolean isSet, String setting) {
+    problems.require(
+        !isSet,
+        setting
+            + ": not together with online training, whose log-probabilities are those of the whole"
+            + " vocabulary: tokens must be drawn from just these; only temperature may be set");
+  }
+}
