@@ -10,6 +10,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
+import org.rlhf4j.core.model.Branch;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder;
 import org.rlhf4j.core.model.Decoder.Recording;
@@ -138,10 +139,9 @@ public final class PpoNetworks implements AutoCloseable {
     if (layers == 0) {
       return new Critic.Head(head);
     }
-    // With as many value layers as the policy trains, the branch reads frozen blocks or embeddings.
-    boolean allTrained = options.numLayersUnfrozen() == Hydra.ALL && options.lora() == null;
-    boolean readsTrained = allTrained || layers < most;
-    return new Critic.OnBranch(hydra.branch(start, layers), head, !own && readsTrained);
+    Branch branch = hydra.branch(start, layers);
+    boolean readsTrained = hydra.policy().decoder().trainsBelow(branch.firstLayer());
+    return new Critic.OnBranch(branch, head, !own && readsTrained);
   }
 
   /** The policy; what it trains is the first of {@link #trained}. */
@@ -337,7 +337,7 @@ public final class PpoNetworks implements AutoCloseable {
    *
    * @see org.rlhf4j.core.torch.Ops#fingerprint
    */
-  public long[] referenceFingerprint() {
+  public float[] referenceFingerprint() {
     try (TensorScope scope = torch.scope()) {
       return torch.ops().fingerprint(scope, reference().weights().all());
     }

@@ -136,7 +136,8 @@ public final class ModelLoader {
     int[] places = new int[parameters.size()];
     Arrays.setAll(places, i -> i < first ? -1 : i - first);
     Weights weights = new Weights(torch, copied, source, base.type(), true);
-    return new WeightPlaces(base, null, new WeightPlaces.Copies(weights, parameters, places));
+    return new WeightPlaces(
+        base, null, new WeightPlaces.Copies(weights, parameters, places, source));
   }
 
   /**

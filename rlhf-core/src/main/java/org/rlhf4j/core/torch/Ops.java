@@ -54,12 +54,12 @@ public final class Ops implements AutoCloseable {
   }
 
   /**
-   * Two sums over each tensor, of its elements and of their squares, in fixed point: numbers that
+   * Two sums over each tensor, of its elements and of their squares, to 48 bits: numbers that
    * change with the smallest change of an element.
    */
-  public long[] fingerprint(TensorScope scope, List<Tensor> tensors) {
-    try (Tensor sums = kernels.call(scope, ElementType.INT64, "fingerprint", tensors)) {
-      return sums.toLongs();
+  public float[] fingerprint(TensorScope scope, List<Tensor> tensors) {
+    try (Tensor sums = kernels.call(scope, ElementType.FP32, "fingerprint", tensors)) {
+      return sums.toFloats();
     }
   }
 
