@@ -217,20 +217,12 @@ public final class ModelInspection {
 
   private Map<String, String> tokenizer() {
     Map<String, String> facts = new LinkedHashMap<>();
-<<<<<<< HEAD
     if (!Tokenizer.existsIn(folder.tokenizerPath())) {
-      facts.put("tokenizer.json", "none; rows of token ids are taken");
-      return facts;
-    }
-    try (Tokenizer tokenizer = Tokenizer.load(folder.tokenizerPath())) {
-=======
-    if (!Tokenizer.existsIn(folder.path())) {
       facts.put("file", "none; rows of token ids are taken");
       return facts;
     }
-    try (Tokenizer tokenizer = Tokenizer.load(folder.path())) {
+    try (Tokenizer tokenizer = Tokenizer.load(folder.tokenizerPath())) {
       facts.put("file", tokenizer.origin().getFileName().toString());
->>>>>>> 38522a9 (Tests of tokenizer files: config styles, errors, damaged files; inspect names the file)
       facts.put("vocabulary", Format.count(tokenizer.vocabularySize()));
       facts.put("BOS", token(tokenizer, tokenizer.bosId()));
       facts.put("EOS", token(tokenizer, tokenizer.eosId()));

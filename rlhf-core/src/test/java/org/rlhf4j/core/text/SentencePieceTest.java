@@ -56,6 +56,34 @@ class SentencePieceTest {
     }
   }
 
+  /** As in vocabularies extended by hand; ids a 3, b 4, c 5, bc 6, ab 7, U+2581 8, abcc 9. */
+  @Test
+  void ofEqualScoresTheLeftmostPairIsMerged() throws IOException {
+    SentencePieceBytes model =
+        SentencePieceBytes.bpe()
+            .piece("a", -10, NORMAL)
+            .piece("b", -11, NORMAL)
+            .piece("c", -12, NORMAL)
+            .piece("bc", 0, NORMAL)
+            .piece("ab", -0f, NORMAL)
+            .piece("\u2581", -13, NORMAL)
+            .piece("abcc", -1, NORMAL)
+            .piece("<u>", 0, USER_DEFINED);
+    try (Tokenizer tokenizer = load(model, "{}")) {
+      assertArrayEquals(new int[] {8, 7, 5, 8, 6, 7}, tokenizer.encodePlain("abc bcab"));
+      // SentencePiece itself makes one unknown token of several unknown characters.
+      assertArrayEquals(new int[] {8, 0, 7, 10, 6, 0}, tokenizer.encodePlain("xyab<u>bcz"));
+      EncodedText encoded = tokenizer.encodeWithOffsets("abc");
+      assertArrayEquals(new int[] {1, 8, 7, 5}, encoded.ids());
+      assertArrayEquals(new int[] {-1, 0, 0, 2}, encoded.starts());
+      assertArrayEquals(new int[] {-1, 1, 2, 3}, encoded.ends());
+      assertEquals("abc bcab", tokenizer.decode(new int[] {8, 7, 5, 8, 6, 7}));
+      int[] beyond = {7, tokenizer.vocabularySize()};
+      assertEquals("ab", tokenizer.decode(beyond));
+      assertEquals("ab", tokenizer.decodeAll(beyond));
+    }
+  }
+
   @Test
   void flagsOfTheConfigDecideAboutBosAndEos() throws IOException {
     try (Tokenizer tokenizer =
@@ -81,12 +109,10 @@ class SentencePieceTest {
           new int[] {1, 5, 4, 2, 5, 4}, tokenizer.encodeParsingSpecials("b</s>b").ids());
     }
     try (Tokenizer tokenizer = load(small(), "{\"legacy\": false}")) {
-      assertArrayEquals(
-          new int[] {1, 5, 4, 2, 4}, tokenizer.encodeParsingSpecials("b</s>b").ids());
+      assertArrayEquals(new int[] {1, 5, 4, 2, 4}, tokenizer.encodeParsingSpecials("b</s>b").ids());
       assertArrayEquals(new int[] {1, 2, 4}, tokenizer.encodeParsingSpecials("</s>b").ids());
     }
-    try (Tokenizer tokenizer =
-        load(small(), "{\"legacy\": false, \"add_prefix_space\": false}")) {
+    try (Tokenizer tokenizer = load(small(), "{\"legacy\": false, \"add_prefix_space\": false}")) {
       assertArrayEquals(new int[] {1, 4}, tokenizer.encode("b"));
     }
   }
@@ -124,8 +150,7 @@ class SentencePieceTest {
         small(),
         "{\"added_tokens_decoder\": {\"11\": {\"content\": \"<new>\"}}}",
         "no token has the id 9");
-    refused(
-        small(), "{\"added_tokens_decoder\": {\"4\": {\"content\": \"<new>\"}}}", "one id, 4");
+    refused(small(), "{\"added_tokens_decoder\": {\"4\": {\"content\": \"<new>\"}}}", "one id, 4");
     refused(
         small(), "{\"added_tokens_decoder\": {\"9\": {\"content\": \"ab\"}}}", "'ab'", "9", "6");
     refused(
@@ -139,13 +164,11 @@ class SentencePieceTest {
   @Test
   void brokenModelsAreNamed() throws IOException {
     byte[] whole = small().toBytes();
-    Files.write(
-        folder.resolve("tokenizer.model"), Arrays.copyOf(whole, whole.length - 3));
+    Files.write(folder.resolve("tokenizer.model"), Arrays.copyOf(whole, whole.length - 3));
     RlhfException cut = assertThrows(RlhfException.class, () -> Tokenizer.load(folder));
     assertTrue(cut.getMessage().contains("cut off"), cut.getMessage());
 
-    SentencePieceBytes wordModel =
-        small().message(2, new SentencePieceBytes().number(3, 3));
+    SentencePieceBytes wordModel = small().message(2, new SentencePieceBytes().number(3, 3));
     refused(wordModel, "{}", "model_type WORD", "UNIGRAM and BPE");
     refused(small().message(2, new SentencePieceBytes().number(3, 9)), "{}", "model_type 9");
     refused(small().message(2, new SentencePieceBytes().number(24, 1)), "{}", "as_suffix");
@@ -167,7 +190,8 @@ class SentencePieceTest {
         "piece 9",
         "UTF-8");
     for (byte[] map :
-        List.of(new byte[] {9}, new byte[] {8, 0, 0, 0, 1, 2}, new byte[] {4, 0, 0, 0, 1, 1, 1, 1})) {
+        List.of(
+            new byte[] {9}, new byte[] {8, 0, 0, 0, 1, 2}, new byte[] {4, 0, 0, 0, 1, 1, 1, 1})) {
       refused(
           small().message(3, new SentencePieceBytes().bytes(2, map)),
           "{}",

@@ -86,7 +86,7 @@ class TokenizerTest {
         assertThrows(RlhfException.class, () -> Tokenizer.load(folder.resolve("none")));
     assertEquals(ExitCode.INPUT, missing.exitCode());
     assertTrue(
-        missing.getMessage().contains("tokenizer.json or tokenizer.model"), missing.getMessage());
+        missing.getMessage().contains("tokenizer.json, tokenizer.model"), missing.getMessage());
     assertFalse(Tokenizer.existsIn(folder));
   }
 
@@ -172,7 +172,12 @@ class TokenizerTest {
     map.putObject("normalizer").put("type", "Precompiled").put("precompiled_charsmap", "AAAA");
     refused(map, "{}", "normalizer.precompiled_charsmap", "corrupt");
     ObjectNode strip = bytesTokenizer();
-    strip.putObject("decoder").put("type", "Strip").put("content", " ").put("start", 1).put("stop", 1);
+    strip
+        .putObject("decoder")
+        .put("type", "Strip")
+        .put("content", " ")
+        .put("start", 1)
+        .put("stop", 1);
     refused(strip, "{}", "decoder.stop", "must be 0");
     ObjectNode kind = bytesTokenizer();
     kind.putObject("pre_tokenizer").put("type", "Splitter");
@@ -218,7 +223,8 @@ class TokenizerTest {
             "{\"added_tokens_decoder\": {\"259\": {\"content\": \"<a>\", \"special\": true},"
                 + " \"260\": {\"content\": \"<b>\", \"special\": true}}}")) {
       try (Tokenizer tokens = load(tokenizer, config)) {
-        assertArrayEquals(new int[] {'<', 'a', '>', '<', 'b', '>', 261}, tokens.encodePlain("<a><b><c>"));
+        assertArrayEquals(
+            new int[] {'<', 'a', '>', '<', 'b', '>', 261}, tokens.encodePlain("<a><b><c>"));
         assertArrayEquals(
             new int[] {256, 259, 260, 261}, tokens.encodeParsingSpecials("<a><b><c>").ids());
         assertEquals("<c>", tokens.decode(new int[] {259, 260, 261}));
@@ -232,8 +238,7 @@ class TokenizerTest {
     for (boolean listed : new boolean[] {false, true}) {
       ObjectNode tokenizer = bytesTokenizer();
       if (listed) {
-        SentencePieceConverter.addToken(
-            (ArrayNode) tokenizer.path("added_tokens"), '!', "!", true);
+        SentencePieceConverter.addToken((ArrayNode) tokenizer.path("added_tokens"), '!', "!", true);
       }
       try (Tokenizer tokens = load(tokenizer, "{\"pad_token\": \"!\"}")) {
         assertArrayEquals(new int[] {'a', '!'}, tokens.encodePlain("a!"));
