@@ -27,8 +27,7 @@ public final class SentencePieceBytes {
     SentencePieceBytes piece = new SentencePieceBytes();
     piece.bytes(1, text.getBytes(StandardCharsets.UTF_8));
     piece.out.write(2 << 3 | 5);
-    byte[] bits =
-        ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putFloat(score).array();
+    byte[] bits = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putFloat(score).array();
     piece.out.writeBytes(bits);
     return message(1, piece.number(3, type));
   }
