@@ -2,6 +2,7 @@ package org.rlhf4j.core.testing;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -33,6 +34,20 @@ public final class TinyFamilies {
         .toList();
   }
 
+  /** The class of a family's language model in Hugging Face's library. */
+  public static String architecture(String modelType) throws IOException {
+    return config(modelType).path("architectures").path(0).asText();
+  }
+
+  /** The {@code config.json} of a family's model. */
+  public static ObjectNode config(String modelType) throws IOException {
+    return (ObjectNode)
+        StreamSupport.stream(configs().spliterator(), false)
+            .filter(each -> each.path("model_type").asText().equals(modelType))
+            .findFirst()
+            .orElseThrow();
+  }
+
   private static JsonNode configs() throws IOException {
     try (InputStream file = TinyFamilies.class.getResourceAsStream("/families.json")) {
       return new ObjectMapper().readTree(file);
@@ -48,11 +63,7 @@ public final class TinyFamilies {
   public static Path causalLm(Path folder, String modelType, long seed) throws IOException {
     TestTokenizers.bytes(folder);
     Path file = folder.resolve("config.json");
-    JsonNode config =
-        StreamSupport.stream(configs().spliterator(), false)
-            .filter(each -> each.path("model_type").asText().equals(modelType))
-            .findFirst()
-            .orElseThrow();
+    JsonNode config = config(modelType);
     Files.writeString(file, config.toString());
     Random random = new Random(seed);
     List<TensorSource> tensors = new ArrayList<>();
