@@ -143,9 +143,7 @@ class FamiliesTest {
     assertTrue(Files.exists(adapter.resolve("adapter_model.safetensors")));
     assertFalse(Files.exists(adapter.resolve("model.safetensors")));
 
-    Path merged = temporary.resolve("merged");
-    AdapterMerge.run(
-        adapter, merged, new AdapterMerge.Saving(SaveDtype.SOURCE, 1 << 20), Console.silent());
+    Path merged = merged(adapter);
     ModelFolder before = ModelFolder.open(start);
     ModelFolder after = ModelFolder.open(merged);
     assertEquals(family, ModelFamilies.of(after).family().modelType());
@@ -174,13 +172,8 @@ class FamiliesTest {
   @ParameterizedTest
   @MethodSource("families")
   void carriesARewardHead(String family) throws IOException {
-    Path pairs =
-        write(
-            "pairs.jsonl",
-            "{\"prompt\": \"count \", \"chosen\": \"aaaa\", \"rejected\": \"b\"}",
-            "{\"prompt\": \"go on: \", \"chosen\": \"aa\", \"rejected\": \"bbbbbb\"}");
     Path output = temporary.resolve("out");
-    RewardConfig config = training(RewardConfig.class, model(family), pairs, output).build();
+    RewardConfig config = training(RewardConfig.class, model(family), pairs(), output).build();
     requireFallingLoss(new RewardTrainer(config, RunContext.silent()).train());
 
     ModelFamilies.Model saved = ModelFamilies.of(ModelFolder.open(output));
@@ -191,6 +184,20 @@ class FamiliesTest {
     assertTrue(Arrays.stream(scores).allMatch(Double::isFinite));
     assertNotEquals(scores[0], scores[1]);
     assertArrayEquals(scores, scores(output));
+  }
+
+  @ParameterizedTest
+  @MethodSource("families")
+  void trainsAdaptersUnderARewardHead(String family) throws IOException {
+    Path adapter = temporary.resolve("adapter");
+    RewardConfig config =
+        training(RewardConfig.class, model(family), pairs(), adapter)
+            .set("use_peft", true)
+            .set("lora_r", 4)
+            .build();
+    requireFallingLoss(new RewardTrainer(config, RunContext.silent()).train());
+    assertFalse(Files.exists(adapter.resolve("model.safetensors")));
+    assertArrayEquals(scores(merged(adapter)), scores(adapter), 1e-4);
   }
 
   private Path model(String family) throws IOException {
@@ -222,6 +229,20 @@ class FamiliesTest {
         "rows.jsonl",
         "{\"prompt\": \"count \", \"completion\": \"aaaa\"}",
         "{\"prompt\": \"go on: \", \"completion\": \"aaaaaaaa\"}");
+  }
+
+  private Path pairs() throws IOException {
+    return write(
+        "pairs.jsonl",
+        "{\"prompt\": \"count \", \"chosen\": \"aaaa\", \"rejected\": \"b\"}",
+        "{\"prompt\": \"go on: \", \"chosen\": \"aa\", \"rejected\": \"bbbbbb\"}");
+  }
+
+  private Path merged(Path adapter) {
+    Path merged = temporary.resolve("merged");
+    AdapterMerge.run(
+        adapter, merged, new AdapterMerge.Saving(SaveDtype.SOURCE, 1 << 20), Console.silent());
+    return merged;
   }
 
   private static void requireFallingLoss(List<Map<String, Object>> metrics) {
