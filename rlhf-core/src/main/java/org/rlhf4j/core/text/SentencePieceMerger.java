@@ -45,7 +45,10 @@ final class SentencePieceMerger {
             .anyMatch(piece -> !seen.add(positiveZero(piece.score())));
   }
 
-  /** Both zeros are one score, though Java's collections tell them apart. */
+  /**
+   * Both zeros are one score, as they are up to SentencePiece 0.2.0, though Java's collections tell
+   * them apart. Since then SentencePiece does too, and merges to a piece of -0 after those of 0.
+   */
   private static float positiveZero(float score) {
     return score == 0 ? 0f : score;
   }

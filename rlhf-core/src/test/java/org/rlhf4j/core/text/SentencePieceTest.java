@@ -15,10 +15,16 @@ import static org.rlhf4j.core.testing.SentencePieceBytes.USER_DEFINED;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.testing.SentencePieceBytes;
@@ -81,6 +87,54 @@ class SentencePieceTest {
       int[] beyond = {7, tokenizer.vocabularySize()};
       assertEquals("ab", tokenizer.decode(beyond));
       assertEquals("ab", tokenizer.decodeAll(beyond));
+    }
+  }
+
+  /** Against a search for the best pair from the left after every merge. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3})
+  void equalScoresInLongTextsToo(int seed) throws IOException {
+    Random random = new Random(seed);
+    Map<String, Float> scores = new LinkedHashMap<>();
+    List.of("\u2581", "a", "b", "c").forEach(letter -> scores.put(letter, -9f));
+    SentencePieceBytes model = SentencePieceBytes.bpe();
+    while (scores.size() < 24) {
+      List<String> pieces = List.copyOf(scores.keySet());
+      String joint =
+          pieces.get(random.nextInt(pieces.size())) + pieces.get(random.nextInt(pieces.size()));
+      scores.putIfAbsent(joint, (float) -random.nextInt(3));
+    }
+    scores.forEach((text, score) -> model.piece(text, score, NORMAL));
+    List<String> order = List.copyOf(scores.keySet());
+    try (Tokenizer tokenizer = load(model, "{}")) {
+      for (int i = 0; i < 200; i++) {
+        StringBuilder text = new StringBuilder();
+        for (int j = random.nextInt(40); j >= 0; j--) {
+          text.append("abc".charAt(random.nextInt(3)));
+        }
+        int[] expected =
+            slowlyMerged("\u2581" + text, scores).stream().mapToInt(order::indexOf).toArray();
+        Arrays.setAll(expected, at -> expected[at] + 3);
+        assertArrayEquals(expected, tokenizer.encodePlain(text.toString()), text.toString());
+      }
+    }
+  }
+
+  private static List<String> slowlyMerged(String text, Map<String, Float> scores) {
+    List<String> parts = new ArrayList<>(List.of(text.split("")));
+    while (true) {
+      int best = -1;
+      for (int i = 0; i + 1 < parts.size(); i++) {
+        Float score = scores.get(parts.get(i) + parts.get(i + 1));
+        if (score != null
+            && (best < 0 || score > scores.get(parts.get(best) + parts.get(best + 1)))) {
+          best = i;
+        }
+      }
+      if (best < 0) {
+        return parts;
+      }
+      parts.set(best, parts.get(best) + parts.remove(best + 1));
     }
   }
 
