@@ -169,6 +169,13 @@ final class ConfigReader {
     }
   }
 
+  /** A flag that may only be set. */
+  void requireTrue(String key) {
+    if (!flagOr(key, true)) {
+      throw unsupported(key, "true");
+    }
+  }
+
   /** A key that must be absent, null, false or empty. */
   void requireUnset(String key) {
     if (!has(key)) {

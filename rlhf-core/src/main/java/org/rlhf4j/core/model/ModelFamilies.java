@@ -125,9 +125,14 @@ public final class ModelFamilies {
     return CommonKeys.dropouts(config);
   }
 
+  /** The {@code model_type} of every family. */
+  public static List<String> modelTypes() {
+    return KNOWN.stream().map(ModelFamily::modelType).toList();
+  }
+
   /** Whether a {@code model_type} is one of ours. */
   public static boolean supports(String modelType) {
-    return KNOWN.stream().anyMatch(family -> family.modelType().equals(modelType));
+    return modelTypes().contains(modelType);
   }
 
   private static ModelFamily family(JsonNode config, Path file) {
