@@ -265,6 +265,7 @@ public final class PickledFile extends WeightFile {
                 + tensor.storage().elements()
                 + " elements of its data");
       }
+      rowByRow |= elements == 0;
       // A longer tensor repeats its data: no weight does, and copies of it would have no limit.
       if (elements > tensor.storage().elements()) {
         throw RlhfException.input(
