@@ -122,6 +122,17 @@ class BadModelsTest {
   }
 
   @Test
+  void configurations() throws IOException {
+    String config = Files.readString(file("config.json"));
+    Files.writeString(file("config.json"), config.replaceFirst("\\{", "{\"vocab_size\": 7,"));
+    refused("config.json", "Duplicate field 'vocab_size'");
+    Files.writeString(
+        file("config.json"),
+        config.replaceFirst("\"num_hidden_layers\": *\\d+", "\"num_hidden_layers\": 2147483647"));
+    refused("config.json: num_hidden_layers must be at most 10000, got 2147483647");
+  }
+
+  @Test
   void numbersThatAreNotFinite() throws IOException {
     List<TensorSource> tensors = tensors();
     tensors.removeIf(tensor -> tensor.name().equals("model.norm.weight"));

@@ -57,7 +57,7 @@ public final class Gemma2Family implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
+      int layers = reader.requireLayers("num_hidden_layers");
       int heads = reader.requireInt("num_attention_heads");
       int headDim = reader.intOr("head_dim", 256);
       boolean bias = reader.flagOr("attention_bias", false);

@@ -72,7 +72,7 @@ public final class Gpt2Family implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("n_embd");
-      int layers = reader.requireInt("n_layer");
+      int layers = reader.requireLayers("n_layer");
       int heads = reader.requireInt("n_head");
       int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
       reader.requireUnset("scale_attn_by_inverse_layer_idx");

@@ -68,7 +68,7 @@ public final class GptJFamily implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("n_embd");
-      int layers = reader.requireInt("n_layer");
+      int layers = reader.requireLayers("n_layer");
       int heads = reader.requireInt("n_head");
       int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
       reader.requireUnset("tie_word_embeddings");

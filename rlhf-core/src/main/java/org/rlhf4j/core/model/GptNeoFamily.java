@@ -74,7 +74,7 @@ public final class GptNeoFamily implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_layers");
+      int layers = reader.requireLayers("num_layers");
       int heads = reader.requireInt("num_heads");
       int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
       DecoderSpec spec =

@@ -71,7 +71,7 @@ public final class GptNeoXFamily implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
+      int layers = reader.requireLayers("num_hidden_layers");
       int heads = reader.requireInt("num_attention_heads");
       int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
       boolean bias = reader.flagOr("attention_bias", true);

@@ -68,7 +68,7 @@ public final class LlamaFamily implements ModelFamily {
               modelType(),
               reader.requireInt("vocab_size"),
               hiddenSize,
-              reader.requireInt("num_hidden_layers"),
+              reader.requireLayers("num_hidden_layers"),
               reader.intOr("max_position_embeddings", 2048),
               new AttentionSpec(
                   heads,

@@ -43,7 +43,7 @@ public final class MistralFamily implements ModelFamily {
     CommonKeys.requireSupported(reader);
     try {
       int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
+      int layers = reader.requireLayers("num_hidden_layers");
       int heads = reader.requireInt("num_attention_heads");
       int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
       // Hugging Face's default is a window of 4096; null stands for none.

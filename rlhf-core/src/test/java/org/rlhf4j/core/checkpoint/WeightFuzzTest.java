@@ -10,7 +10,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
@@ -20,6 +19,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.testing.Mutation;
 import org.rlhf4j.core.testing.Shared;
 
 /**
@@ -98,7 +98,7 @@ class WeightFuzzTest {
         // Files are let go when they are collected, and a process may have so many only.
         System.gc();
       }
-      byte[] mutant = mutate(victim, random);
+      byte[] mutant = Mutation.of(victim.content(), victim.begin(), victim.end(), random);
       // A new file each time: some file systems write a file to the disk that is cut and refilled.
       Files.deleteIfExists(folder.resolve(victim.name()));
       Files.write(folder.resolve(victim.name()), mutant);
@@ -119,53 +119,5 @@ class WeightFuzzTest {
     }
     // Many mutations of numbers and names are right again.
     assertTrue(refused > ROUNDS / 10, refused + " of " + ROUNDS + " refused");
-  }
-
-  private static byte[] mutate(Victim victim, SplittableRandom random) {
-    byte[] mutant = victim.content().clone();
-    int at = random.nextInt(victim.begin(), victim.end());
-    int length = Math.min(victim.end() - at, random.nextInt(1, 30));
-    switch (random.nextInt(8)) {
-      case 0 -> mutant = Arrays.copyOf(mutant, at);
-      case 1 -> mutant[at] = (byte) random.nextInt(256);
-      case 2 -> {
-        // A digit becomes another one.
-        for (int i = at; i < victim.end(); i++) {
-          if (Character.isDigit(mutant[i])) {
-            mutant[i] = (byte) ('0' + random.nextInt(10));
-            break;
-          }
-        }
-      }
-      case 3 -> mutant = spliced(mutant, at, at + length, new byte[0]);
-      case 4 -> mutant = spliced(mutant, at, at, Arrays.copyOfRange(mutant, at, at + length));
-      case 5 -> {
-        int from = random.nextInt(victim.begin(), victim.end());
-        mutant = spliced(mutant, at, at + length, Arrays.copyOfRange(mutant, from, from + length));
-      }
-      case 6 -> {
-        // A number of four or eight bytes becomes the largest, the smallest, zero or minus one.
-        byte fill = (byte) (random.nextBoolean() ? -1 : 0);
-        int end = Math.min(victim.end(), at + (random.nextBoolean() ? 4 : 8));
-        Arrays.fill(mutant, at, end, fill);
-        if (random.nextBoolean()) {
-          mutant[end - 1] ^= (byte) 0x80;
-        }
-      }
-      default -> {
-        for (int flips = random.nextInt(1, 5); flips > 0; flips--) {
-          mutant[random.nextInt(victim.begin(), victim.end())] ^= (byte) (1 << random.nextInt(8));
-        }
-      }
-    }
-    return mutant;
-  }
-
-  private static byte[] spliced(byte[] content, int from, int to, byte[] by) {
-    byte[] result = new byte[content.length - (to - from) + by.length];
-    System.arraycopy(content, 0, result, 0, from);
-    System.arraycopy(by, 0, result, from, by.length);
-    System.arraycopy(content, to, result, from + by.length, content.length - to);
-    return result;
   }
 }
