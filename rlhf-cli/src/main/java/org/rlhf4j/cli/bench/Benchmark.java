@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -12,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
@@ -22,6 +24,7 @@ import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.Weights;
@@ -36,7 +39,7 @@ import org.rlhf4j.reward.PairStep;
 import org.rlhf4j.reward.RewardLoss;
 
 /**
- * Times the classes that the verbs use on a random model. The figures are rates over the timed
+ * Times the classes that the verbs use, on a random model except where loading is timed. The figures are rates over the timed
  * steps, with the rate of plain matrix products in the same run beside them.
  */
 public final class Benchmark {
@@ -79,6 +82,7 @@ public final class Benchmark {
         case REWARD -> reward(compute);
         case SAMPLE -> sample(compute);
         case PPO -> ppo(compute);
+        case LOAD -> load(compute);
       };
     }
   }
@@ -171,6 +175,14 @@ public final class Benchmark {
     return line;
   }
 
+  private Map<String, Object> load(Compute compute) {
+    Path folder = config.shape().toAbsolutePath().getParent();
+    ModelLoader.Options options = new ModelLoader.Options(compute.type(), false);
+    Runnable one =
+        () -> ModelLoader.causalLm(compute.torch(), ModelFolder.open(folder), options).close();
+    return time(compute, new Work("loads/s", 1, 0, one));
+  }
+
   private Optimization optimization(Compute compute, Weights weights) {
     return new Optimization(
         compute.torch(),
@@ -238,7 +250,7 @@ public final class Benchmark {
     double median = (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("bench", config.workload().name().toLowerCase(Locale.ROOT) + lengthsSuffix());
-    line.put("shape", config.shape().getFileName().toString().replace(".json", ""));
+    line.put("shape", shapeName());
     line.put("dtype", compute.dtypeName());
     line.put("threads", compute.torch().threads());
     line.put("unit", work.unit());
@@ -249,11 +261,19 @@ public final class Benchmark {
     line.put("peak_rss_mib", peak == null ? null : peak >> 20);
     line.put("startup_s", startup);
     line.put("gemm_gflops", products / 1e9);
-    line.put("mfu", median / work.perStep() * work.flopsPerStep() / products);
+    if (work.flopsPerStep() > 0) {
+      line.put("mfu", median / work.perStep() * work.flopsPerStep() / products);
+    }
     if (config.workload() == BenchConfig.Workload.SAMPLE) {
       line.put("top_p", config.topP());
     }
     return line;
+  }
+
+  private String shapeName() {
+    Path file = config.shape().toAbsolutePath();
+    boolean folder = config.workload() == BenchConfig.Workload.LOAD;
+    return (folder ? file.getParent() : file).getFileName().toString().replace(".json", "");
   }
 
   private String lengthsSuffix() {

@@ -45,6 +45,13 @@ final class ConfigReader {
     return intOr(key, 0);
   }
 
+  /** The number of blocks, checked here because families make lists of that length. */
+  int requireLayers(String key) {
+    int layers = requireInt(key);
+    DecoderSpec.requireLayers(key, layers);
+    return layers;
+  }
+
   int intOr(String key, int fallback) {
     if (!has(key)) {
       return fallback;

@@ -41,7 +41,7 @@ final class Gpt2Family extends ModelFamily {
   @Override
   DecoderSpec read(ConfigReader reader) {
     int hiddenSize = reader.requireInt("n_embd");
-    int layers = reader.requireInt("n_layer");
+    int layers = reader.requireLayers("n_layer");
     int heads = reader.requireInt("n_head");
     int headDim = AttentionSpec.headDim(hiddenSize, heads);
     reader.requireUnset("scale_attn_by_inverse_layer_idx");

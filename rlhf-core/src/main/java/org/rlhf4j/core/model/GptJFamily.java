@@ -32,7 +32,7 @@ final class GptJFamily extends ModelFamily {
   @Override
   DecoderSpec read(ConfigReader reader) {
     int hiddenSize = reader.requireInt("n_embd");
-    int layers = reader.requireInt("n_layer");
+    int layers = reader.requireLayers("n_layer");
     int heads = reader.requireInt("n_head");
     int headDim = AttentionSpec.headDim(hiddenSize, heads);
     reader.requireUnset("tie_word_embeddings");

@@ -37,7 +37,7 @@ final class GptNeoFamily extends ModelFamily {
   @Override
   DecoderSpec read(ConfigReader reader) {
     int hiddenSize = reader.requireInt("hidden_size");
-    int layers = reader.requireInt("num_layers");
+    int layers = reader.requireLayers("num_layers");
     int heads = reader.requireInt("num_heads");
     int headDim = AttentionSpec.headDim(hiddenSize, heads);
     return new DecoderSpec(

@@ -31,7 +31,7 @@ final class OptFamily extends ModelFamily {
   @Override
   DecoderSpec read(ConfigReader reader) {
     int hiddenSize = reader.requireInt("hidden_size");
-    int layers = reader.requireInt("num_hidden_layers");
+    int layers = reader.requireLayers("num_hidden_layers");
     int heads = reader.requireInt("num_attention_heads");
     int headDim = AttentionSpec.headDim(hiddenSize, heads);
     boolean bias = reader.flagOr("enable_bias", true);

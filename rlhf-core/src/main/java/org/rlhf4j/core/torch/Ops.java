@@ -1,5 +1,6 @@
 package org.rlhf4j.core.torch;
 
+import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
 
@@ -27,6 +28,13 @@ public final class Ops implements AutoCloseable {
   /** The same numbers in another type; where the type is the same, the same memory. */
   public Tensor convert(TensorScope scope, Tensor tensor, ElementType type) {
     return kernels.call(scope, type, "convert", tensor, code(type));
+  }
+
+  /** A tensor whose numbers are not set yet. */
+  public Tensor unset(TensorScope scope, ElementType type, long... shape) {
+    try (Tensor device = scope.zeros(1)) {
+      return kernels.call(scope, type, "unset", device, shape, code(type));
+    }
   }
 
   /** Zeros in the shape of another tensor. */
@@ -66,6 +74,17 @@ public final class Ops implements AutoCloseable {
   /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
   public void fill(TensorScope scope, Tensor tensor, long start, float[] values) {
     try (Tensor run = scope.of(values, values.length)) {
+      kernels.callInPlace("fill", tensor, start, run);
+    }
+  }
+
+  /**
+   * As {@link #fill(TensorScope, Tensor, long, float[])}, without a copy in between.
+   *
+   * @param values fp32 numbers in the machine's byte order, a direct buffer
+   */
+  public void fill(TensorScope scope, Tensor tensor, long start, ByteBuffer values) {
+    try (Tensor run = scope.of(values)) {
       kernels.callInPlace("fill", tensor, start, run);
     }
   }
