@@ -32,6 +32,7 @@ final class Verbs {
               (config, context) -> new RaftTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
+          new ServeRewardVerb(),
           new SelectVerb(),
           new InspectVerb(),
           new DeltaVerb(),
