@@ -364,7 +364,7 @@ class MainTest {
     assertEquals(
         List.of(
             "error: validate: unknown kind 'stf', allowed: sft, reward, raft, ppo, generate,"
-                + " score, select, inspect, delta, merge-lora, bench, quickstart"),
+                + " score, serve-reward, select, inspect, delta, merge-lora, bench, quickstart"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));
@@ -374,8 +374,8 @@ class MainTest {
   void overviewAndVersion() {
     Work work = new Work(() -> ExitCode.DONE, new ArrayList<>());
     assertEquals(ExitCode.DONE, run(List.of(work), "--help"));
-    assertTrue(out().contains("  work        Works 100 % of the time."), out());
-    assertTrue(out().contains("  validate    "), out());
+    assertTrue(out().contains("  work         Works 100 % of the time."), out());
+    assertTrue(out().contains("  validate     "), out());
     assertEquals(ExitCode.DONE, run(List.of(work), "work", "--help"));
     assertTrue(out().contains("Usage: rlhf work [MODEL] [--config FILE]"), out());
     assertTrue(out().contains("  ./rlhf work model --steps 100\n"), out());
