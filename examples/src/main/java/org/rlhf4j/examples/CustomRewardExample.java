@@ -37,7 +37,7 @@ public final class CustomRewardExample {
             .set("model_name_or_path", "examples/models/tinystories-260k")
             .set("dataset_path", "examples/data/hh/harmless-base-train.jsonl.gz")
             .set("output_dir", args.length > 0 ? args[0] : "runs/example-custom-reward")
-            .set("total_episodes", 256)
+            .set("total_episodes", 128)
             .set("num_layers_unfrozen", 3)
             .set("max_new_tokens", 40)
             .set("max_length", 400)

@@ -24,7 +24,7 @@ public final class PpoExample {
             .set("model_name_or_path", "examples/models/tinystories-260k")
             .set("dataset_path", "examples/data/hh/harmless-base-train.jsonl.gz")
             .set("output_dir", args.length > 0 ? args[0] : "runs/example-ppo")
-            .set("total_episodes", 256)
+            .set("total_episodes", 128)
             .set("num_layers_unfrozen", 3)
             .set("value_network", "reference_branch")
             .set("num_value_layers_unfrozen", 3)

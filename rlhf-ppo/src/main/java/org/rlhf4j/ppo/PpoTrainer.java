@@ -87,6 +87,11 @@ public final class PpoTrainer {
         reward instanceof TokenRewardFunction dense ? new Rewards.OfTokens(dense) : null;
     this.reward = ofTokens == null ? reward : ofTokens;
     config.rollout().rewardSource().requireOne(reward);
+    if (ofTokens != null && config.rollout().deltaReward()) {
+      throw RlhfException.config(
+          "delta_reward true: takes one score off another; the reward function gives one for each"
+              + " token");
+    }
   }
 
   /** The parts of a run, all closed by {@link #train}. */

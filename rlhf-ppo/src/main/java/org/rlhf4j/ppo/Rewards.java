@@ -3,7 +3,6 @@ package org.rlhf4j.ppo;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 
@@ -37,17 +36,11 @@ final class Rewards {
    *
    * @param ofTokens what {@code function} asks in the end; null where that has one for each response
    * @param isDelta whether the score of the data set's own answer is taken off
-   * @throws RlhfException if there is a reward for each token, and {@code isDelta}
    */
   Rewards(RewardFunction function, OfTokens ofTokens, boolean isDelta) {
     this.function = function;
     this.ofTokens = ofTokens;
     this.isDelta = isDelta;
-    if (isDelta && ofTokens != null) {
-      throw RlhfException.config(
-          "delta_reward true: takes one score off another; the reward function gives one for each"
-              + " token");
-    }
   }
 
   /**
