@@ -95,7 +95,7 @@ final class Invariants {
   }
 
   /**
-   * How many tensors of the reference have changed since the start: 0.
+   * How many numbers of the reference's fingerprint have changed since the start: 0.
    *
    * @throws RlhfException where any has
    */
@@ -107,7 +107,8 @@ final class Invariants {
     }
     if (drift > 0) {
       throw violated(
-          "%d of %d tensors of the frozen reference have changed".formatted(drift, now.length),
+          "the frozen reference has changed, %d of %d sums over its tensors are others"
+              .formatted(drift, now.length),
           "code of one's own wrote to the policy's frozen weights, which the reference shares",
           "the memory of the device is faulty");
     }
