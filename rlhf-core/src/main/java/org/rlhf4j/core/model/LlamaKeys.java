@@ -42,7 +42,7 @@ final class LlamaKeys {
   }
 
   static int layers(ConfigReader reader) {
-    return reader.requireInt("num_hidden_layers");
+    return reader.requireLayers("num_hidden_layers");
   }
 
   /** The width of a head, which need not be the residual stream's share. */
