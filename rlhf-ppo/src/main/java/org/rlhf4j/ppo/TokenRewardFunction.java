@@ -18,6 +18,8 @@ public interface TokenRewardFunction extends RewardFunction {
    */
   double[][] tokenRewards(List<Completion> completions);
 
+  // The sums are what whoever asks for rewards of whole responses has to get.
+  @SuppressWarnings("FunctionalInterfaceMethodChanged")
   @Override
   default double[] rewards(List<Completion> completions) {
     return Arrays.stream(tokenRewards(completions))
