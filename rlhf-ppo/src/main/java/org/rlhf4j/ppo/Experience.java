@@ -15,6 +15,9 @@ import org.rlhf4j.core.data.TokenRow;
  * @param rewards with the KL penalty
  * @param advantages as the loss takes them
  * @param returns what the values shall become
+ * @param padded null but where trlX is followed: then log-probabilities, values and rewards are
+ *     those of a {@link TrlxSample}, and advantages and returns are empty, since its steps estimate
+ *     them
  */
 record Experience(
     int index,
@@ -25,7 +28,17 @@ record Experience(
     float[] values,
     double[] rewards,
     double[] advantages,
-    double[] returns) {
+    double[] returns,
+    Padded padded) {
+
+  /**
+   * The padding that trlX counts.
+   *
+   * @param promptWidth of the chunk's prompts
+   * @param responseWidth of its responses
+   */
+  record Padded(int promptWidth, int responseWidth) {}
+
   /** The response behind its prompt; the response's tokens are the targets. */
   TokenRow row() {
     return row(promptIds, ids);

@@ -26,6 +26,8 @@ final class ExperienceFile {
   private static final String REWARDS = "rewards";
   private static final String ADVANTAGES = "advantages";
   private static final String RETURNS = "returns";
+  private static final String PROMPT_WIDTH = "prompt_width";
+  private static final String RESPONSE_WIDTH = "response_width";
 
   private ExperienceFile() {}
 
@@ -44,6 +46,10 @@ final class ExperienceFile {
           write(json, REWARDS, sample.rewards());
           write(json, ADVANTAGES, sample.advantages());
           write(json, RETURNS, sample.returns());
+          if (sample.padded() != null) {
+            json.writeNumberField(PROMPT_WIDTH, sample.padded().promptWidth());
+            json.writeNumberField(RESPONSE_WIDTH, sample.padded().responseWidth());
+          }
         });
   }
 
@@ -76,7 +82,8 @@ final class ExperienceFile {
     try {
       for (String line : Files.readAllLines(file)) {
         JsonNode row = JSON.readTree(line);
-        int tokens = row.path(IDS).size();
+        boolean isPadded = row.has(PROMPT_WIDTH);
+        int tokens = row.path(isPadded ? REWARDS : IDS).size();
         Reader reader = new Reader(row, file + ":" + (samples.size() + 1));
         samples.add(
             new Experience(
@@ -87,8 +94,12 @@ final class ExperienceFile {
                 narrow(reader.numbers(REFERENCE_LOG_PROBS, tokens)),
                 narrow(reader.numbers(VALUES, tokens)),
                 reader.numbers(REWARDS, tokens),
-                reader.numbers(ADVANTAGES, tokens),
-                reader.numbers(RETURNS, tokens)));
+                isPadded ? new double[0] : reader.numbers(ADVANTAGES, tokens),
+                isPadded ? new double[0] : reader.numbers(RETURNS, tokens),
+                isPadded
+                    ? new Experience.Padded(
+                        row.path(PROMPT_WIDTH).asInt(), row.path(RESPONSE_WIDTH).asInt())
+                    : null));
       }
     } catch (IOException e) {
       throw RlhfException.input(file + ": cannot be read: " + e.getMessage(), e);

@@ -37,7 +37,19 @@ public record PpoConfig(
     @Key(
             doc = "Keeps what the frozen blocks make of a roll-out for all its epochs.",
             defaultValue = "true")
-        boolean cacheTrunk)
+        boolean cacheTrunk,
+    @Key(
+            doc =
+                "Follows a version of trlX to the number, its mistakes included: responses go through"
+                    + " text and back; the score and some KL stand on positions behind the response;"
+                    + " each micro-batch whitens its advantages over its padding too; the learned"
+                    + " places, or the norm, behind the embedding are trained with the policy, and the"
+                    + " reference follows them; kl_coef moves with every epoch. v0.6.0 and v0.5.0 also"
+                    + " count padding as positions, train the embedding and the prediction of padding,"
+                    + " step on each mini-batch num_ppo_epochs times in a row, and lose EOS, v0.5.0"
+                    + " always. none: the clean form.",
+            defaultValue = "none")
+        TrlxCompat trlxCompat)
     implements Checked {
   /** Samples that are computed side by side. */
   int microBatchSize() {
@@ -100,11 +112,37 @@ public record PpoConfig(
         "value_learning_rate "
             + network.valueLearningRate()
             + " needs a learning_rate above 0: both follow one schedule");
+    if (trlxCompat != TrlxCompat.NONE) {
+      checkTrlx(problems);
+    }
     if (rollout.totalEpisodes() != null) {
       problems.warnUnused("where total_episodes is given", "num_train_epochs");
     }
     if (training.appendEos()) {
       problems.warn("append_eos has no effect: responses are trained on as they were sampled");
     }
+  }
+
+  private void checkTrlx(Problems problems) {
+    problems.warnUnused("with trlx_compat, whose trunk can move", "cache_trunk");
+    onlyClean(problems, update.klEstimator() == KlEstimator.K1, "kl_estimator");
+    onlyClean(problems, !update.whitenRewards(), "whiten_rewards");
+    onlyClean(problems, update.whitenAdvantages(), "whiten_advantages");
+    onlyClean(problems, update.dualClip() == null, "dual_clip");
+    onlyClean(problems, update.entropyCoef() == 0, "entropy_coef");
+    onlyClean(problems, update.targetKl() == null, "target_kl");
+    onlyClean(problems, rollout.missingEosPenalty() == null, "missing_eos_penalty");
+    onlyClean(problems, rollout.lengthPenalty() == 0, "length_penalty");
+    onlyClean(problems, network.valueNetwork() == ValueNetwork.POLICY_HEAD, "value_network");
+    onlyClean(
+        problems,
+        network.numValueLayersUnfrozen() == 0 || trlxCompat == TrlxCompat.HEAD,
+        "num_value_layers_unfrozen");
+  }
+
+  private void onlyClean(Problems problems, boolean isAsInTrlx, String key) {
+    problems.require(
+        isAsInTrlx,
+        key + ": this setting is not in trlX; leave it out with trlx_compat " + trlxCompat);
   }
 }

@@ -14,6 +14,7 @@ final class PpoState implements MethodState {
   private static final String ROLLED_OUT = "rolled_out";
   private static final String KL_COEFFICIENT = "kl_coef";
   private static final String EARLY_STOPS = "early_stops";
+  private static final String MEASURED_KL = "measured_kl";
   private static final String EVALUATED = "evaluated_at_step";
 
   /** The roll-out under way, from 0; the number of roll-outs where all are done. */
@@ -27,6 +28,7 @@ final class PpoState implements MethodState {
 
   private final KlController controller;
   private ScoreScaling scaling;
+  private double measuredKl = Double.NaN;
   private long earlyStops;
   private long evaluatedAt = -1;
   private final FixedModels fixedModels;
@@ -55,6 +57,9 @@ final class PpoState implements MethodState {
     state.step = ((Number) kept.get(STEP)).longValue();
     state.earlyStops = ((Number) kept.get(EARLY_STOPS)).longValue();
     state.evaluatedAt = ((Number) kept.get(EVALUATED)).longValue();
+    if (kept.get(MEASURED_KL) instanceof Number measured) {
+      state.measuredKl = measured.doubleValue();
+    }
     if (kept.get(ROLLED_OUT).equals(true)) {
       state.samples = ExperienceFile.read(checkpoint.resolve(SAMPLES_FILE));
     }
@@ -68,6 +73,7 @@ final class PpoState implements MethodState {
     values.put(STEP, step);
     values.put(ROLLED_OUT, samples != null);
     values.put(KL_COEFFICIENT, controller.coefficient());
+    values.put(MEASURED_KL, Double.isNaN(measuredKl) ? null : measuredKl);
     values.putAll(scaling.values());
     values.put(EARLY_STOPS, earlyStops);
     values.put(EVALUATED, evaluatedAt);
@@ -121,6 +127,27 @@ final class PpoState implements MethodState {
     samples = drawn;
     scaling = scores;
     controller.update(kl, drawn.size());
+  }
+
+  /**
+   * Takes a roll-out to learn from as trlX does, which moves the weight of the KL penalty later.
+   *
+   * @param kl what it will be moved by; NaN: what is found in the steps
+   */
+  void rolledOutAsTrlx(List<Experience> drawn, double kl, ScoreScaling scores) {
+    samples = drawn;
+    scaling = scores;
+    measuredKl = kl;
+  }
+
+  /**
+   * Moves the weight of the KL penalty, as trlX does between steps.
+   *
+   * @param approximateKl of the last step, for where the roll-out's KL is not measured
+   * @param count samples of a step
+   */
+  void moveKlCoefficient(double approximateKl, long count) {
+    controller.update(Double.isNaN(measuredKl) ? approximateKl : measuredKl, count);
   }
 
   void stepDone() {

@@ -7,6 +7,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
@@ -99,6 +100,7 @@ public final class PpoTrainer {
       TrainingRun run,
       PpoNetworks networks,
       Rollouts rollouts,
+      TrlxRollouts asTrlx,
       Rewards rewards,
       Invariants invariants,
       Prompts prompts,
@@ -168,8 +170,10 @@ public final class PpoTrainer {
         banner(run, networks, prompts, held, plan, opened.name());
 
         Invariants invariants = new Invariants(networks, run.computeType());
-        Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
-        PpoStep step = new PpoStep(run.torch(), networks, optimization, trained, config.update());
+        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, rollouts, rewards) : null;
+        Parts parts =
+            new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
+        Step step = step(parts, optimization, trained);
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
           run.evaluation(() -> evaluate(parts, state));
         }
@@ -208,7 +212,58 @@ public final class PpoTrainer {
             network.numValueLayersUnfrozen(),
             value == null ? null : ModelFolder.open(Path.of(value)),
             config.rollout().sampling().temperature(),
-            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
+            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL,
+            config.trlxCompat().embeddings()));
+  }
+
+  private boolean followsTrlx() {
+    return config.trlxCompat() != TrlxCompat.NONE;
+  }
+
+  private TrlxRollouts asTrlx(
+      TrainingRun run, PpoNetworks networks, Rollouts rollouts, Rewards rewards) {
+    RolloutConfig rollout = config.rollout();
+    TrlxText text =
+        TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
+    return new TrlxRollouts(
+        run,
+        networks,
+        rollouts,
+        rewards,
+        new TrlxRollouts.Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
+  }
+
+  /** One optimizer step, see {@link PpoStep#run}. */
+  private interface Step {
+    PpoStep.Outcome run(
+        List<Experience> samples,
+        List<int[]> microBatches,
+        TrunkCache cache,
+        Predicate<Map<String, Double>> guard);
+  }
+
+  private Step step(Parts parts, Optimization optimization, List<Optimization.Part> trained) {
+    UpdateConfig update = config.update();
+    if (!followsTrlx()) {
+      return new PpoStep(parts.run().torch(), parts.networks(), optimization, trained, update)::run;
+    }
+    TrlxStep step =
+        new TrlxStep(
+            parts.run().torch(),
+            parts.networks(),
+            optimization,
+            trained,
+            new TrlxStep.Settings(
+                config.trlxCompat(),
+                parts.asTrlx().places(),
+                parts.asTrlx().padId(),
+                new TrlxMiniBatch.Settings(
+                    update.gamma(),
+                    update.lam(),
+                    update.cliprange(),
+                    update.cliprangeValue(),
+                    update.vfCoef())));
+    return (samples, microBatches, cache, guard) -> step.run(samples, microBatches);
   }
 
   private Generator generator(TrainingRun run, PpoNetworks networks) {
@@ -369,7 +424,7 @@ public final class PpoTrainer {
 
   /** The trunk states of the roll-out under way, those that were there before made again. */
   private TrunkCache cache(Parts parts, PpoState state, Plan plan) {
-    if (!config.cacheTrunk()) {
+    if (!config.cacheTrunk() || followsTrlx()) {
       return null;
     }
     return state.isRolledOut()
@@ -390,13 +445,11 @@ public final class PpoTrainer {
         prompts.add(parts.prompts().data().rows().get(place));
       }
     }
-    Rollout rollout =
-        parts
-            .rollouts()
-            .make(
-                new Rollouts.Draw(
-                    phase(plan, state), prompts, parts.prompts().answers(), state.rollout()),
-                cache);
+    Rollouts.Draw draw =
+        new Rollouts.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
+    TrlxRollouts.Made asTrlx =
+        followsTrlx() ? parts.asTrlx().make(draw, state.scaling(), state.klCoefficient()) : null;
+    Rollout rollout = asTrlx == null ? parts.rollouts().make(draw, cache) : asTrlx.rollout();
     if (run.step() == 0 && state.rollout() == 0) {
       checkFirst(parts, rollout);
     }
@@ -405,13 +458,24 @@ public final class PpoTrainer {
     figures.put(MetricNames.EPISODE, plan.episodesBefore(state.rollout()) + rollout.size());
     figures.putAll(rollout.figures());
     figures.put(MetricNames.OBJECTIVE_KL_COEF, state.klCoefficient());
-    ScoreScaling scaling = state.scaling().with(shapedScores(rollout));
-    List<Experience> samples = experience(rollout, scaling, state.klCoefficient(), figures);
+    ScoreScaling scaling =
+        asTrlx == null ? state.scaling().with(shapedScores(rollout)) : asTrlx.scaling();
+    List<Experience> samples =
+        asTrlx == null
+            ? experience(rollout, scaling, state.klCoefficient(), figures)
+            : asTrlx.samples();
+    if (asTrlx != null) {
+      figures.putAll(asTrlx.figures());
+    }
     figures.put(MetricNames.EARLY_STOPS, state.earlyStops());
     figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
     figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
     figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
-    state.rolledOut(samples, rollout.meanKl(), scaling);
+    if (asTrlx == null) {
+      state.rolledOut(samples, rollout.meanKl(), scaling);
+    } else {
+      state.rolledOutAsTrlx(samples, asTrlx.measuredKl(), scaling);
+    }
     if (training.evalDatasetPath().isEmpty()) {
       show(run, phase(plan, state), rollout, state.rollout() + 1 == plan.rollouts());
     }
@@ -423,8 +487,12 @@ public final class PpoTrainer {
   }
 
   /** What the first roll-out of a run shows about networks and reward. */
-  private static void checkFirst(Parts parts, Rollout rollout) {
+  private void checkFirst(Parts parts, Rollout rollout) {
     parts.invariants().requireReferenceIsPolicy(rollout);
+    if (followsTrlx()) {
+      // Where padding is counted, what the networks say of a sample does depend on its batch.
+      return;
+    }
     PromptRow prompt = rollout.prompts().get(0);
     Completion first = Rollouts.completion(prompt, rollout.responses().get(0));
     parts
@@ -528,7 +596,8 @@ public final class PpoTrainer {
               rollout.values()[i],
               rewards[i],
               advantages[i],
-              returns[i]));
+              returns[i],
+              null));
     }
     return samples;
   }
@@ -552,7 +621,7 @@ public final class PpoTrainer {
   }
 
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
-  private void update(Parts parts, PpoStep step, TrunkCache cache, Plan plan, PpoState state) {
+  private void update(Parts parts, Step step, TrunkCache cache, Plan plan, PpoState state) {
     TrainingRun run = parts.run();
     BatchPlan passes = passes(state.samples().size(), state.rollout());
     int rollout = state.rollout();
@@ -562,7 +631,7 @@ public final class PpoTrainer {
             .resumeAt(state.step())) {
       while (state.rollout() == rollout && run.goesOn()) {
         List<Experience> samples = state.samples();
-        List<int[]> microBatches = byLength(samples, passes.microBatches(state.step()));
+        List<int[]> microBatches = microBatches(samples, passes, state.step());
         long begun = System.nanoTime();
         boolean first = state.step() == 0;
         PpoStep.Outcome outcome =
@@ -587,6 +656,10 @@ public final class PpoTrainer {
           return;
         }
         state.stepDone();
+        if (followsTrlx() && endsTrlxEpoch(passes, state.step())) {
+          state.moveKlCoefficient(
+              outcome.figure(MetricNames.APPROXIMATE_KL), config.update().miniBatchSize());
+        }
         boolean ended = state.step() == passes.totalSteps();
         if (ended) {
           state.rolloutDone();
@@ -615,6 +688,22 @@ public final class PpoTrainer {
     }
     Double target = config.update().targetKl();
     return target == null || found.get(MetricNames.APPROXIMATE_KL) <= TARGET_KL_MARGIN * target;
+  }
+
+  private List<int[]> microBatches(List<Experience> samples, BatchPlan passes, long step) {
+    if (config.trlxCompat().repeatsMiniBatches()) {
+      return passes.microBatches(step / config.update().numPpoEpochs());
+    }
+    return followsTrlx() ? passes.microBatches(step) : byLength(samples, passes.microBatches(step));
+  }
+
+  /** Whether trlX moves the weight of the KL penalty after so many steps on a roll-out. */
+  private boolean endsTrlxEpoch(BatchPlan passes, long steps) {
+    long every =
+        config.trlxCompat().repeatsMiniBatches()
+            ? config.update().numPpoEpochs()
+            : passes.stepsPerEpoch();
+    return steps % every == 0;
   }
 
   /** The samples of a step, rows of similar length side by side. */

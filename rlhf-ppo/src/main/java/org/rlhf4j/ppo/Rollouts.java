@@ -88,7 +88,13 @@ final class Rollouts {
         new Rollout.Seconds((sampled - begun) * 1e-9, (done - sampled) * 1e-9));
   }
 
-  private List<Response> sample(Draw draw) {
+  /** Looks whether somebody asked to stop. */
+  void checkStop() {
+    settings.stop().check();
+  }
+
+  /** Draws one response to each prompt. */
+  List<Response> sample(Draw draw) {
     List<PromptRow> prompts = draw.prompts();
     Generator.Plan plan =
         new Generator.Plan(1, settings.batchSize(), settings.seed(), draw.round());

@@ -124,6 +124,7 @@ final class TrlxChunk {
               response,
               responseWidth,
               part(scored.logProbs(), first, kept),
+              part(scored.referenceLogProbs(), first, kept),
               part(scored.values(), first, kept),
               rewards));
       start += logRatios.length;

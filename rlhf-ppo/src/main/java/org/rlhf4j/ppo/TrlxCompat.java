@@ -8,6 +8,10 @@ import org.rlhf4j.core.model.EmbeddingTraining;
  * its published curves can be compared. All versions send responses through text, whiten each
  * mini-batch over its padding too, let the score and some KL fall on positions behind the response,
  * and train what stands behind the token embedding.
+ *
+ * <p>Not followed: prompts are encoded as everywhere in this library, so with BOS where the
+ * tokenizer adds it; weight decay spares biases and norms; the random numbers are others; {@code
+ * num_layers_unfrozen: -1} has a full reference.
  */
 public enum TrlxCompat {
   /** The clean form. */
@@ -48,7 +52,7 @@ public enum TrlxCompat {
   }
 
   /** What is trained before the first block. */
-  public EmbeddingTraining embeddings() {
+  EmbeddingTraining embeddings() {
     return switch (this) {
       case NONE -> EmbeddingTraining.NONE;
       case HEAD -> EmbeddingTraining.ALL_BUT_TOKENS;
@@ -61,7 +65,7 @@ public enum TrlxCompat {
    * KL controller called behind it; else the epochs go over all of the roll-out, and the controller
    * is called once behind each.
    */
-  public boolean repeatsMiniBatches() {
+  boolean repeatsMiniBatches() {
     return this == V0_6_0 || this == V0_5_0;
   }
 
@@ -72,7 +76,7 @@ public enum TrlxCompat {
    * @return NaN for {@link #V0_5_0}, whose controller gets {@code policy/approx_kl} of the last
    *     mini-batch
    */
-  public double measuredKl(List<TrlxExperience> chunks) {
+  double measuredKl(List<TrlxExperience> chunks) {
     return switch (this) {
       case NONE -> throw new IllegalStateException("the clean form measures KL by its estimator");
       case HEAD -> {

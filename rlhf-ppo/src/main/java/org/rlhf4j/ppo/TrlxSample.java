@@ -9,6 +9,7 @@ package org.rlhf4j.ppo;
  * @param response ids after the way through text, without padding
  * @param responseWidth to which its chunk was padded on the right
  * @param logProbs {@code [positions]}
+ * @param referenceLogProbs {@code [positions]}
  * @param values {@code [positions]}
  * @param rewards {@code [positions]}
  */
@@ -18,5 +19,43 @@ record TrlxSample(
     int[] response,
     int responseWidth,
     double[] logProbs,
+    double[] referenceLogProbs,
     double[] values,
-    double[] rewards) {}
+    double[] rewards) {
+  /** As it is kept among the state of a run. */
+  Experience kept(int index) {
+    double[] none = {};
+    return new Experience(
+        index,
+        prompt,
+        response,
+        narrow(logProbs),
+        narrow(referenceLogProbs),
+        narrow(values),
+        rewards,
+        none,
+        none,
+        new Experience.Padded(promptWidth, responseWidth));
+  }
+
+  /** Of what {@link #kept} gave. */
+  static TrlxSample of(Experience kept) {
+    return new TrlxSample(
+        kept.promptIds(),
+        kept.padded().promptWidth(),
+        kept.ids(),
+        kept.padded().responseWidth(),
+        ExperienceFile.wide(kept.logProbs()),
+        ExperienceFile.wide(kept.referenceLogProbs()),
+        ExperienceFile.wide(kept.values()),
+        kept.rewards());
+  }
+
+  private static float[] narrow(double[] numbers) {
+    float[] narrow = new float[numbers.length];
+    for (int i = 0; i < narrow.length; i++) {
+      narrow[i] = (float) numbers[i];
+    }
+    return narrow;
+  }
+}

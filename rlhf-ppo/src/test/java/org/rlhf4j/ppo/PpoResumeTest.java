@@ -55,7 +55,9 @@ class PpoResumeTest {
         "num_value_layers_unfrozen",
         "1"),
     SEPARATE("value_network", "separate", "value_learning_rate", "1e-3"),
-    LORA("use_peft", "true", "lora_r", "4");
+    LORA("use_peft", "true", "lora_r", "4"),
+    TRLX_HEAD("num_layers_unfrozen", "1", "trlx_compat", "head"),
+    TRLX_OLDEST("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0");
 
     private final String[] keys;
 
@@ -148,7 +150,9 @@ class PpoResumeTest {
     "SEPARATE, fp32, false",
     "LORA, fp32, false",
     "HEAD, bf16, false",
-    "REFERENCE_BRANCH, fp32, true"
+    "REFERENCE_BRANCH, fp32, true",
+    "TRLX_HEAD, fp32, false",
+    "TRLX_OLDEST, fp32, false"
   })
   void anInterruptedRunEndsAsIfItHadNotBeen(Layout layout, String dtype, boolean stopsEarly)
       throws IOException {

@@ -102,7 +102,8 @@ class PpoStepTest {
               numbers,
               advantages,
               advantages,
-              advantages));
+              advantages,
+              null));
     }
     return samples;
   }

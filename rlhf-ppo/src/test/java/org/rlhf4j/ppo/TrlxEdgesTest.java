@@ -164,7 +164,7 @@ class TrlxEdgesTest {
     double[] zeros = new double[width];
     double[] rewards = new double[width];
     rewards[width - 1] = 1;
-    return new TrlxSample(new int[] {5}, 1, response, width, zeros, zeros, rewards);
+    return new TrlxSample(new int[] {5}, 1, response, width, zeros, zeros, zeros, rewards);
   }
 
   @Test
