@@ -135,14 +135,11 @@ public final class PpoTrainer {
               : load(run, networks, training.evalDatasetPath());
       Rewards rewards =
           new Rewards(reward == null ? rewardModel : reward, config.rollout().deltaReward());
-      Rollouts rollouts =
-          new Rollouts(
-              run,
-              networks,
-              generator,
-              rewards,
-              new Rollouts.Settings(
-                  config.rollout().generationBatchSize(), training.seed(), context.stop()));
+      Responses.Settings settings =
+          new Responses.Settings(
+              config.rollout().generationBatchSize(), training.seed(), context.stop());
+      Responses responses = new Responses(run, generator, rewards, settings);
+      Rollouts rollouts = new Rollouts(run, networks, responses, settings);
       Plan plan = plan(prompts);
       List<Optimization.Part> trained = networks.trained(config.valueRate());
       try (Optimization optimization =
@@ -163,7 +160,7 @@ public final class PpoTrainer {
         run.keep(state);
         banner(run, networks, prompts, held, plan);
 
-        Invariants invariants = new Invariants(networks, run.computeType());
+        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
         PpoStep step =
             new PpoStep(run.torch(), networks, optimization, trained, config.update());
@@ -407,7 +404,7 @@ public final class PpoTrainer {
         parts
             .rollouts()
             .make(
-                new Rollouts.Draw(
+                new Responses.Draw(
                     phase(plan, state), prompts, parts.prompts().answers(), state.rollout()),
                 cache);
     if (run.step() == 0 && state.rollout() == 0) {
@@ -437,15 +434,14 @@ public final class PpoTrainer {
 
   /** What the first roll-out of a run shows about networks and reward. */
   private static void checkFirst(Parts parts, Rollout rollout) {
-    parts.invariants().requireReferenceIsPolicy(rollout);
+    Invariants invariants = parts.invariants();
+    invariants.requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
     PromptRow prompt = rollout.prompts().get(0);
-    Completion first = Rollouts.completion(prompt, rollout.responses().get(0));
-    parts
-        .invariants()
-        .requireSameAlone(
-            rollout,
-            parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0],
-            parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
+    Completion first = Responses.completion(prompt, 0, rollout.responses().get(0));
+    double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
+    invariants.requireSameReward(score, rollout.scores()[0]);
+    invariants.requireSameAlone(
+        rollout, parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
   }
 
   /** Scores of whole responses after clipping and penalties, before scaling. */
@@ -656,7 +652,7 @@ public final class PpoTrainer {
         parts
             .rollouts()
             .make(
-                new Rollouts.Draw(
+                new Responses.Draw(
                     "held-out",
                     parts.held().data().rows(),
                     parts.held().answers(),

@@ -1,10 +1,12 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.generate.SamplingConfig;
+import org.rlhf4j.core.train.RewardFunction;
 
 /**
  * The keys of what responses are drawn and what they are worth. {@link #rewardModelNameOrPath()},
@@ -32,7 +34,7 @@ public record RolloutConfig(
             atLeast = 1)
         Long totalEpisodes,
     @Key(
-            doc = "Prompts of a roll-out, one response to each.",
+            doc = "Prompts of a roll-out.",
             defaultValue = "64",
             atLeast = 1,
             aliases = {"num_rollouts"})
@@ -62,6 +64,19 @@ public record RolloutConfig(
         cliprangeReward == null ? Double.POSITIVE_INFINITY : cliprangeReward,
         missingEosPenalty == null ? 0 : missingEosPenalty,
         lengthPenalty);
+  }
+
+  /** Wants a reward from the configuration or from Java code, and not from both. */
+  void requireOneReward(RewardFunction reward) {
+    if (reward == null && rewardModelNameOrPath == null) {
+      throw RlhfException.config("reward_model_name_or_path: is required and not given");
+    }
+    if (reward != null && rewardModelNameOrPath != null) {
+      throw RlhfException.config(
+          "reward_model_name_or_path: "
+              + rewardModelNameOrPath
+              + " is not used where Java code gives a reward function; leave it out");
+    }
   }
 
   @Override
