@@ -64,6 +64,7 @@ final class Verbs {
               (config, context) -> new ReinforcePlusPlusTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
+          new ServeRewardVerb(),
           new SelectVerb(),
           new InspectVerb(),
           new DeltaVerb(),

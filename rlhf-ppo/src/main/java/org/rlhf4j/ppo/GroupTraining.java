@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.SaveStrategy;
@@ -34,7 +33,7 @@ import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
-import org.rlhf4j.reward.ModelReward;
+import org.rlhf4j.reward.OpenReward;
 
 /**
  * A run of a group method: each roll-out draws a group of responses to each of the next prompts,
@@ -93,9 +92,11 @@ final class GroupTraining {
   List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open(method.verb(), keys.all(), training, context);
         GroupNetworks networks = networks(run);
-        ModelReward rewardModel = reward == null ? rewardModel(run) : null;
+        OpenReward opened =
+            OpenReward.open(run, rolling.rewardSource(), reward, rolling.generationBatchSize());
         Generator generator = generator(run, networks)) {
-      FixedModels fixedModels = fixedModels();
+      FixedModels fixedModels =
+          FixedModels.of(Path.of(training.modelNameOrPath()), opened.identity(), null);
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -105,8 +106,7 @@ final class GroupTraining {
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
-      Rewards rewards =
-          new Rewards(reward == null ? rewardModel : reward, rolling.deltaReward());
+      Rewards rewards = new Rewards(opened, null, rolling.deltaReward());
       int batchSize = rolling.generationBatchSize();
       Responses responses =
           new Responses(
@@ -139,10 +139,9 @@ final class GroupTraining {
                 false));
         GroupState state = GroupState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
-        banner(run, networks, prompts, held, plan);
-
         Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
+        banner(parts, plan, opened.name());
         int longest = rolling.sampling().maxNewTokens();
         GroupStep step = new GroupStep(run.torch(), networks, optimization, method, longest);
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
@@ -182,32 +181,10 @@ final class GroupTraining {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
-  private ModelReward rewardModel(TrainingRun run) {
-    String folder = rolling.rewardModelNameOrPath();
-    ModelReward model =
-        ModelReward.open(
-            run.torch(), Path.of(folder), run.computeType(), rolling.generationBatchSize());
-    if (model.readsText() && run.tokenizer() == null) {
-      model.close();
-      throw RlhfException.config(
-          "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
-              .formatted(folder, training.modelNameOrPath()));
-    }
-    return model;
-  }
-
   private Generator generator(TrainingRun run, GroupNetworks networks) {
     int vocabulary = networks.policy().decoder().spec().vocabularySize();
     int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
     return new Generator(networks.policy(), run.tokenizer(), rolling.sampling(), eosIds);
-  }
-
-  private FixedModels fixedModels() {
-    String rewardFolder = rolling.rewardModelNameOrPath();
-    return FixedModels.of(
-        Path.of(training.modelNameOrPath()),
-        rewardFolder == null ? null : Path.of(rewardFolder),
-        null);
   }
 
   /** Prompts, those left out that would have no room for a response. */
@@ -297,8 +274,9 @@ final class GroupTraining {
     return groups / prompts.data().size();
   }
 
-  private void banner(
-      TrainingRun run, GroupNetworks networks, Prompts prompts, Prompts held, Plan plan) {
+  private void banner(Parts parts, Plan plan, String rewardName) {
+    TrainingRun run = parts.run();
+    GroupNetworks networks = parts.networks();
     List<PpoNetworks.Line> table = networks.table();
     long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
     long trained =
@@ -313,7 +291,7 @@ final class GroupTraining {
                 method.title(),
                 new ModelSize(total, trained),
                 networks.policy().decoder().spec())
-            .data("prompts", prompts.data())
+            .data("prompts", parts.prompts().data())
             .note(
                 "roll-outs",
                 "%d, each %s prompts × %d responses, %s in steps of %s, %d side by side; %s steps"
@@ -325,9 +303,9 @@ final class GroupTraining {
                         Format.count(Math.min(perRollout, group.stepSize(rolling))),
                         Math.min(perRollout, training.perDeviceTrainBatchSize()),
                         Format.count(plan.totalSteps())))
-            .note("reward", reward == null ? rolling.rewardModelNameOrPath() : "a Java function");
-    if (held != null) {
-      banner.data("eval", held.data());
+            .note("reward", rewardName);
+    if (parts.held() != null) {
+      banner.data("eval", parts.held().data());
     }
     banner.show();
     run.console()

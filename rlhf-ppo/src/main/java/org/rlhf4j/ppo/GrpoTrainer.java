@@ -37,7 +37,7 @@ public final class GrpoTrainer {
     this.config = config;
     this.context = context;
     this.reward = reward;
-    config.rollout().requireOneReward(reward);
+    config.rollout().rewardSource().requireOne(reward);
   }
 
   /**

@@ -39,7 +39,7 @@ public final class ReinforcePlusPlusTrainer {
     this.config = config;
     this.context = context;
     this.reward = reward;
-    config.rollout().requireOneReward(reward);
+    config.rollout().rewardSource().requireOne(reward);
   }
 
   /**

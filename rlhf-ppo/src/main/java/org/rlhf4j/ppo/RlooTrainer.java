@@ -38,7 +38,7 @@ public final class RlooTrainer {
     this.config = config;
     this.context = context;
     this.reward = reward;
-    config.rollout().requireOneReward(reward);
+    config.rollout().rewardSource().requireOne(reward);
   }
 
   /**

@@ -1,16 +1,14 @@
 package org.rlhf4j.ppo;
 
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.generate.SamplingConfig;
-import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
- * The keys of what responses are drawn and what they are worth. {@link #rewardModelNameOrPath()},
- * {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
+ * The keys of what responses are drawn and what they are worth. {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
  * where none is set.
  *
  * <p>Tokens are drawn from exactly the distribution whose log-probabilities are trained: {@code
@@ -18,11 +16,7 @@ import org.rlhf4j.core.train.RewardFunction;
  * is refused.
  */
 public record RolloutConfig(
-    @Key(
-            doc = "Folder of the reward model; none only where Java code gives a reward function.",
-            defaultValue = Key.NONE,
-            existing = Key.Existing.MODEL_FOLDER)
-        String rewardModelNameOrPath,
+    @Flattened RewardSourceConfig rewardSource,
     @Key(
             doc =
                 "Takes the score of the data set's own answer (chosen or completion) off each score.",
@@ -64,19 +58,6 @@ public record RolloutConfig(
         cliprangeReward == null ? Double.POSITIVE_INFINITY : cliprangeReward,
         missingEosPenalty == null ? 0 : missingEosPenalty,
         lengthPenalty);
-  }
-
-  /** Wants a reward from the configuration or from Java code, and not from both. */
-  void requireOneReward(RewardFunction reward) {
-    if (reward == null && rewardModelNameOrPath == null) {
-      throw RlhfException.config("reward_model_name_or_path: is required and not given");
-    }
-    if (reward != null && rewardModelNameOrPath != null) {
-      throw RlhfException.config(
-          "reward_model_name_or_path: "
-              + rewardModelNameOrPath
-              + " is not used where Java code gives a reward function; leave it out");
-    }
   }
 
   @Override

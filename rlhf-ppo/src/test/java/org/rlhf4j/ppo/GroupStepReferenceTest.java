@@ -304,7 +304,7 @@ class GroupStepReferenceTest {
       double[] ofRow = new double[row.length()];
       for (int t = row.length() - 1; t >= 0; t--) {
         double d = row.before[t] - row.reference[t];
-        double kl = more.contains("kl_estimator=k2") ? d * d / 2 : d;
+        double kl = Math.min(10, more.contains("kl_estimator=k2") ? d * d / 2 : Math.max(-10, d));
         double score = baseline ? row.reward - mean(group(rewards, i)) : row.reward;
         later = gamma * later - beta * kl + (t == row.length() - 1 ? score : 0);
         ofRow[t] = later;

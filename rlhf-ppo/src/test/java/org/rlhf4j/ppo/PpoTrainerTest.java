@@ -332,6 +332,7 @@ class PpoTrainerTest {
     return builder(output)
         .set("total_episodes", 48)
         .set("save_steps", 2)
+        .set("reward_timeout_s", 2)
         .set("resume_from_checkpoint", "auto");
   }
 
@@ -349,6 +350,15 @@ class PpoTrainerTest {
             "the reward function failed on 16 responses, the first of them prompt ",
             completions -> {
               throw new IllegalStateException("out of order");
+            },
+            "the reward function gave no answer within 2 s (reward_timeout_s) for 16 responses",
+            completions -> {
+              try {
+                Thread.sleep(60_000);
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+              return new double[completions.size()];
             });
     int number = 0;
     for (Map.Entry<String, RewardFunction> failure : failures.entrySet()) {
@@ -382,7 +392,7 @@ class PpoTrainerTest {
     thrown =
         assertThrows(
             RlhfException.class, () -> train(builder("delta").set("delta_reward", true), infinite));
-    assertEquals(ExitCode.INPUT, thrown.exitCode());
+    assertEquals(ExitCode.CONFIG, thrown.exitCode());
   }
 
   @Test
@@ -408,6 +418,5 @@ class PpoTrainerTest {
     List<Map<String, Object>> metrics =
         train(builder("out").set("dtype", "bf16").set("per_device_train_batch_size", 2), SMALL_IDS);
     assertEquals(8, column(metrics, "val/ratio").size());
-    System.out.println(column(metrics, "val/ratio"));
   }
 }
