@@ -6,6 +6,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.EmbeddingTraining;
 import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.Hydra;
 import org.rlhf4j.core.model.LmHead;
@@ -69,7 +70,8 @@ final class GroupNetworks implements AutoCloseable {
       return new GroupNetworks(
           torch, ModelLoader.causalLm(torch, start, loaded), null, options);
     }
-    Hydra hydra = ModelLoader.hydra(torch, start, loaded, options.numLayersUnfrozen());
+    Hydra hydra = ModelLoader.hydra(
+            torch, start, loaded, options.numLayersUnfrozen(), EmbeddingTraining.NONE);
     return new GroupNetworks(torch, hydra.policy(), hydra, options);
   }
 
