@@ -32,7 +32,7 @@ import org.rlhf4j.core.ExitCode;
  */
 @DisabledOnOs(OS.WINDOWS)
 class ReadmeTest {
-  private static final Path ROOT = root();
+  static final Path ROOT = root();
 
   private static final List<String> SHORT_GROUPS =
       List.of(

@@ -152,9 +152,9 @@ final class GroupNetworks implements AutoCloseable {
   }
 
   /** See {@link PpoNetworks#referenceFingerprint}; empty without a reference. */
-  long[] referenceFingerprint() {
+  float[] referenceFingerprint() {
     if (!hasReference()) {
-      return new long[0];
+      return new float[0];
     }
     try (TensorScope scope = torch.scope()) {
       return torch.ops().fingerprint(scope, hydra.reference().weights().all());

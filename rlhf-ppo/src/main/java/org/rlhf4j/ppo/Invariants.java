@@ -9,10 +9,10 @@ import org.rlhf4j.core.torch.ElementType;
  * mean nothing, so the run ends and says what the likely causes are, the likeliest first.
  */
 final class Invariants {
-  private final Supplier<long[]> fingerprint;
+  private final Supplier<float[]> fingerprint;
   private final double tolerance;
   private final double scoreTolerance;
-  private final long[] reference;
+  private final float[] reference;
 
   /**
    * Takes the reference's fingerprint as it is now.
@@ -20,7 +20,7 @@ final class Invariants {
    * @param fingerprint of the reference, see {@link PpoNetworks#referenceFingerprint}
    * @param type that is computed with
    */
-  Invariants(Supplier<long[]> fingerprint, ElementType type) {
+  Invariants(Supplier<float[]> fingerprint, ElementType type) {
     this.fingerprint = fingerprint;
     this.tolerance = type == ElementType.FP32 ? 1e-5 : 1e-3;
     // A score is one number behind all layers; in bf16 it has 8 bits.
@@ -113,7 +113,7 @@ final class Invariants {
    * @throws RlhfException where any has
    */
   long drift() {
-    long[] now = fingerprint.get();
+    float[] now = fingerprint.get();
     long drift = 0;
     for (int i = 0; i < now.length; i++) {
       drift += now[i] == reference[i] ? 0 : 1;

@@ -10,6 +10,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
+import org.rlhf4j.core.model.Branch;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder;
 import org.rlhf4j.core.model.Decoder.Recording;
@@ -166,10 +167,9 @@ public final class PpoNetworks implements AutoCloseable {
     if (layers == 0) {
       return new Critic.Head(head);
     }
-    // With as many value layers as the policy trains, the branch reads frozen blocks or embeddings.
-    boolean allTrained = options.numLayersUnfrozen() == Hydra.ALL && options.lora() == null;
-    boolean readsTrained = allTrained || layers < most;
-    return new Critic.OnBranch(hydra.branch(start, layers), head, !own && readsTrained);
+    Branch branch = hydra.branch(start, layers);
+    boolean readsTrained = hydra.policy().decoder().trainsBelow(branch.firstLayer());
+    return new Critic.OnBranch(branch, head, !own && readsTrained);
   }
 
   /** The policy; what it trains is the first of {@link #trained}. */
@@ -345,21 +345,13 @@ public final class PpoNetworks implements AutoCloseable {
       }
       Critic.Reads reads = new Critic.Reads(batch, pass.hidden(), read);
       Critic.Recorded recorded = critic.record(scope, reads, options.recording());
-      float[] logProbs =
-          policy()
-              .head()
-              .logProbs(scope, pass.hidden(), batch.targets(), reading(false))
-              .logProbs();
-      Terms terms = derivative.of(logProbs, recorded.values());
+      LmHead head = policy().head();
+      LmHead.Selected rows = new LmHead.Selected(pass.hidden(), batch.targets());
+      LmHead.Opened opened = head.open(scope, rows, reading(true));
+      Terms terms = derivative.of(opened.logProbs(), recorded.values());
+      LmHead.OfTargets ofTargets = new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies());
       LmHead.WithGradient result =
-          policy()
-              .head()
-              .logProbsWithGradient(
-                  scope,
-                  new LmHead.Selected(pass.hidden(), batch.targets()),
-                  new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies()),
-                  into.get(0),
-                  reading(true));
+          head.gradient(scope, rows, opened, ofTargets, into.get(0), reading(true));
       Critic.OfReads ofReads =
           critic.backward(scope, recorded, terms.ofValues(), into.subList(1, into.size()));
       Tensor ofHidden = result.ofHidden();
@@ -377,7 +369,7 @@ public final class PpoNetworks implements AutoCloseable {
    *
    * @see org.rlhf4j.core.torch.Ops#fingerprint
    */
-  public long[] referenceFingerprint() {
+  public float[] referenceFingerprint() {
     try (TensorScope scope = torch.scope()) {
       return torch.ops().fingerprint(scope, reference().weights().all());
     }

@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Pattern;
 import org.rlhf4j.core.RlhfException;
-import org.rlhf4j.core.checkpoint.ConfigJson;
+import org.rlhf4j.core.checkpoint.StrictJson;
 import org.rlhf4j.core.text.Tokenizer;
 
 /**
@@ -50,7 +50,7 @@ record TrlxText(
   static TrlxText of(TrlxCompat version, Tokenizer tokenizer, List<String> stops, int padId) {
     Path config = tokenizer.origin().resolveSibling("tokenizer_config.json");
     boolean cleansUp =
-        !Files.exists(config) || ConfigJson.read(config).path(CLEANS_UP).asBoolean(true);
+        !Files.exists(config) || StrictJson.read(config).path(CLEANS_UP).asBoolean(true);
     return new TrlxText(version, tokenizer, stops, padId, cleansUp);
   }
 

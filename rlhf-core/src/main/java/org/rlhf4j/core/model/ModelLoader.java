@@ -159,7 +159,8 @@ public final class ModelLoader {
       }
     }
     Weights weights = new Weights(torch, copied, source, base.type(), true);
-    return new WeightPlaces(base, null, new WeightPlaces.Copies(weights, parameters, places));
+    return new WeightPlaces(
+        base, null, new WeightPlaces.Copies(weights, parameters, places, source));
   }
 
   /**
