@@ -24,7 +24,8 @@ class ExamplesTest {
         RewardExample.class,
         RaftExample.class,
         PpoExample.class,
-        CustomRewardExample.class
+        CustomRewardExample.class,
+        GrpoExample.class
       })
   void runsToItsEnd(Class<?> example) throws IOException, InterruptedException {
     Path root = Path.of("").toAbsolutePath();

@@ -1,8 +1,14 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.ppo.GrpoConfig;
+import org.rlhf4j.ppo.GrpoTrainer;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
+import org.rlhf4j.ppo.ReinforcePlusPlusConfig;
+import org.rlhf4j.ppo.ReinforcePlusPlusTrainer;
+import org.rlhf4j.ppo.RlooConfig;
+import org.rlhf4j.ppo.RlooTrainer;
 import org.rlhf4j.raft.RaftConfig;
 import org.rlhf4j.raft.RaftTrainer;
 import org.rlhf4j.reward.RewardConfig;
@@ -38,6 +44,24 @@ final class Verbs {
               "ppo --config configs/hh-ppo-tiny.yaml",
               PpoConfig.class,
               (config, context) -> new PpoTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "rloo",
+              "REINFORCE on groups of responses, each compared with the mean of the others.",
+              "rloo --config configs/hh-rloo-tiny.yaml",
+              RlooConfig.class,
+              (config, context) -> new RlooTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "grpo",
+              "Group relative policy optimisation: responses are compared within their group.",
+              "grpo --config configs/hh-grpo-tiny.yaml",
+              GrpoConfig.class,
+              (config, context) -> new GrpoTrainer(config, context).train()),
+          new TrainerVerb<>(
+              "reinforce-pp",
+              "REINFORCE++: advantages normalised over all tokens of a roll-out.",
+              "reinforce-pp --config configs/hh-reinforce-pp-tiny.yaml",
+              ReinforcePlusPlusConfig.class,
+              (config, context) -> new ReinforcePlusPlusTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
           new ServeRewardVerb(),

@@ -94,13 +94,29 @@ class ConfigFilesTest {
         "2",
         "--max_new_tokens",
         "8");
+    for (String verb : List.of("rloo", "grpo", "reinforce-pp")) {
+      run(
+          verb,
+          sft,
+          "--reward_model_name_or_path",
+          reward.toString(),
+          "--rollout_batch_size",
+          "2",
+          "--num_generations",
+          "2",
+          "--max_new_tokens",
+          "8");
+    }
     try (Stream<Path> files = Files.list(ROOT.resolve("configs"))) {
       assertEquals(
           new TreeSet<>(
               List.of(
+                  "hh-grpo-tiny.yaml",
                   "hh-ppo-tiny.yaml",
                   "hh-raft-tiny.yaml",
+                  "hh-reinforce-pp-tiny.yaml",
                   "hh-reward-tiny.yaml",
+                  "hh-rloo-tiny.yaml",
                   "hh-sft-tiny.yaml")),
           new TreeSet<>(files.map(file -> file.getFileName().toString()).toList()));
     }

@@ -16,6 +16,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.testing.SameRuns;
 
 /** Processes that are killed at any moment and started again do what an undisturbed one does. */
@@ -248,5 +250,43 @@ class KilledRunTest {
     SameRuns.assertSameFile(whole, cut, "value_head.safetensors");
     SameRuns.assertSameFile(whole, cut, "checkpoint-20/optimizer.safetensors");
     SameRuns.assertSameFile(whole, cut, "checkpoint-20/rollout.jsonl");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"grpo", "rloo"})
+  void groups(String verb) throws IOException, InterruptedException {
+    String[] keys = {
+      "--logging_steps",
+      "1",
+      "--save_steps",
+      "3",
+      "--save_total_limit",
+      "0",
+      "--resume_from_checkpoint",
+      "auto",
+      "--eval_dataset_path",
+      tiny.prompts.toString(),
+      "--eval_steps",
+      "5",
+      "--num_iterations",
+      "2",
+      "--beta",
+      "0.05"
+    };
+    Path whole = temporary.resolve("whole");
+    finish(tiny.train(verb, whole, keys));
+
+    Path cut = temporary.resolve("cut");
+    List<String> words = tiny.train(verb, cut, keys);
+    // Held-out responses are being drawn.
+    killAt(words, () -> Files.exists(cut.resolve("metrics.jsonl")));
+    // Inside the steps of the first roll-out: 4 on each.
+    killAt(words, () -> Files.exists(cut.resolve(UNFINISHED + "checkpoint-3")));
+    // The second roll-out is being learned from.
+    killAt(words, () -> Files.exists(cut.resolve("checkpoint-6")));
+    finish(words);
+    SameRuns.assertSame(whole, cut);
+    SameRuns.assertSameFile(whole, cut, "checkpoint-9/optimizer.safetensors");
+    SameRuns.assertSameFile(whole, cut, "checkpoint-9/rollout.jsonl");
   }
 }

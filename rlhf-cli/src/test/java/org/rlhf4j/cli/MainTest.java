@@ -15,6 +15,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
+import java.util.Map;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -246,9 +248,12 @@ class MainTest {
             new Row("sft", 2e-5, "cosine", 1024, "truncate", true),
             new Row("reward", 5e-6, "linear", 512, "drop", false),
             new Row("ppo", 3e-6, "constant", 512, "drop", false),
+            new Row("rloo", 3e-6, "constant", 512, "drop", false),
+            new Row("grpo", 3e-6, "constant", 512, "drop", false),
+            new Row("reinforce-pp", 3e-6, "constant", 512, "drop", false),
             new Row("raft", 2e-5, "constant", 512, "drop", false));
     for (Row row : rows) {
-      boolean takesReward = row.verb().equals("raft") || row.verb().equals("ppo");
+      boolean takesReward = !row.verb().equals("sft") && !row.verb().equals("reward");
       String extra = takesReward ? "--reward_model_name_or_path" : "--seed";
       String value = takesReward ? model.toString() : "42";
       ExitCode code =
@@ -337,6 +342,45 @@ class MainTest {
   }
 
   @Test
+  void defaultsOfTheGroupMethods() {
+    List<String> common =
+        List.of(
+            "num_generations: 8",
+            "epsilon: 0.2",
+            "epsilon_high: none",
+            "num_iterations: 1",
+            "mini_batch_size: none",
+            "rollout_batch_size: 64",
+            "num_layers_unfrozen: -1",
+            "temperature: 1.0");
+    // TRL's and OpenRLHF's values.
+    Map<String, List<String>> own =
+        Map.of(
+            "grpo", List.of("beta: 0.0", "loss_type: dapo", "scale_rewards: group"),
+            "rloo", List.of("beta: 0.05", "normalize_advantages: false"),
+            "reinforce-pp",
+                List.of("beta: 0.01", "group_baseline: false", "kl_estimator: k1", "gamma: 1.0"));
+    own.forEach(
+        (verb, lines) -> {
+          ExitCode code =
+              run(
+                  Verbs.ALL,
+                  "validate",
+                  verb,
+                  "--model_name_or_path",
+                  model.toString(),
+                  "--dataset_path",
+                  data.toString(),
+                  "--output_dir",
+                  "o");
+          assertEquals(ExitCode.DONE, code, errors().toString());
+          for (String line : Stream.concat(common.stream(), lines.stream()).toList()) {
+            assertTrue(out().contains("\n" + line + "\n"), verb + " " + line);
+          }
+        });
+  }
+
+  @Test
   void raftRules() {
     ExitCode code =
         run(
@@ -363,8 +407,8 @@ class MainTest {
     assertEquals(ExitCode.CONFIG, run(Verbs.ALL, "validate", "stf"));
     assertEquals(
         List.of(
-            "error: validate: unknown kind 'stf', allowed: sft, reward, raft, ppo, generate,"
-                + " score, serve-reward, select, inspect, delta, merge-lora, bench, quickstart"),
+            "error: validate: unknown kind 'stf', allowed: sft, reward, raft, ppo, rloo, grpo,"
+                + " reinforce-pp, generate, score, serve-reward, select, inspect, delta, merge-lora, bench, quickstart"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));

@@ -34,6 +34,14 @@ import org.rlhf4j.core.ExitCode;
 class ReadmeTest {
   static final Path ROOT = root();
 
+  private static final List<String> SHORT_GROUPS =
+      List.of(
+          "--max_steps=2",
+          "--eval_strategy=no",
+          "--rollout_batch_size=2",
+          "--num_generations=2",
+          "--max_new_tokens=8");
+
   /** What a training is cut short with. */
   private static final Map<String, List<String>> SHORT =
       Map.of(
@@ -53,7 +61,10 @@ class ReadmeTest {
                   "--rollout_batch_size=4",
                   "--mini_batch_size=4",
                   "--per_device_train_batch_size=2",
-                  "--max_new_tokens=8"));
+                  "--max_new_tokens=8"),
+          "grpo", SHORT_GROUPS,
+          "rloo", SHORT_GROUPS,
+          "reinforce-pp", SHORT_GROUPS);
 
   /** Where the README has the server. */
   private static final String SERVED = "http://127.0.0.1:5000";

@@ -44,7 +44,8 @@ final class TinyRuns {
   }
 
   /**
-   * {@code sft}, {@code reward}, {@code raft} or {@code ppo} into a folder, in fp32 unless told.
+   * {@code sft}, {@code reward}, {@code raft}, {@code ppo}, {@code grpo} or {@code rloo} into a
+   * folder, in fp32 unless told.
    */
   List<String> train(String verb, Path output, String... more) {
     Path data =
@@ -73,6 +74,14 @@ final class TinyRuns {
       put(words, "--reward_model_name_or_path", rewardModel);
       put(words, "--max_new_tokens", 16);
       put(words, "--rollout_batch_size", 12);
+      put(words, "--mini_batch_size", 6);
+      put(words, "--num_layers_unfrozen", 1);
+      put(words, "--total_episodes", 36);
+    } else if (verb.equals("grpo") || verb.equals("rloo")) {
+      put(words, "--reward_model_name_or_path", rewardModel);
+      put(words, "--max_new_tokens", 16);
+      put(words, "--rollout_batch_size", 6);
+      put(words, "--num_generations", 2);
       put(words, "--mini_batch_size", 6);
       put(words, "--num_layers_unfrozen", 1);
       put(words, "--total_episodes", 36);

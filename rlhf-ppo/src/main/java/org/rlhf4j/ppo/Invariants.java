@@ -1,25 +1,31 @@
 package org.rlhf4j.ppo;
 
+import java.util.function.Supplier;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.torch.ElementType;
 
 /**
- * What must hold in every run of PPO, whatever its data: where it does not, the numbers that follow
+ * What must hold in every online run, whatever its data: where it does not, the numbers that follow
  * mean nothing, so the run ends and says what the likely causes are, the likeliest first.
  */
 final class Invariants {
-  private final PpoNetworks networks;
+  private final Supplier<float[]> fingerprint;
   private final double tolerance;
   private final double scoreTolerance;
   private final float[] reference;
 
-  /** Takes the reference's fingerprint as it is now. */
-  Invariants(PpoNetworks networks, ElementType type) {
-    this.networks = networks;
+  /**
+   * Takes the reference's fingerprint as it is now.
+   *
+   * @param fingerprint of the reference, see {@link PpoNetworks#referenceFingerprint}
+   * @param type that is computed with
+   */
+  Invariants(Supplier<float[]> fingerprint, ElementType type) {
+    this.fingerprint = fingerprint;
     this.tolerance = type == ElementType.FP32 ? 1e-5 : 1e-3;
     // A score is one number behind all layers; in bf16 it has 8 bits.
     this.scoreTolerance = type == ElementType.FP32 ? 1e-4 : 5e-2;
-    this.reference = networks.referenceFingerprint();
+    this.reference = fingerprint.get();
   }
 
   /**
@@ -42,12 +48,13 @@ final class Invariants {
   /**
    * The reference says what the policy says, before the first step of a run.
    *
-   * @param rollout of the untrained policy
+   * @param logProbs of the untrained policy, {@code [responses][tokens]}
+   * @param referenceLogProbs {@code [responses][tokens]}
    */
-  void requireReferenceIsPolicy(Rollout rollout) {
+  void requireReferenceIsPolicy(float[][] logProbs, float[][] referenceLogProbs) {
     double most = 0;
-    for (int i = 0; i < rollout.size(); i++) {
-      most = Math.max(most, distance(rollout.logProbs()[i], rollout.referenceLogProbs()[i]));
+    for (int i = 0; i < logProbs.length; i++) {
+      most = Math.max(most, distance(logProbs[i], referenceLogProbs[i]));
     }
     if (!(most <= tolerance)) {
       throw violated(
@@ -60,14 +67,12 @@ final class Invariants {
   }
 
   /**
-   * What networks and reward say of a sample does not depend on its batch.
+   * What the reward says of a sample does not depend on its batch.
    *
-   * @param rollout of which the sample is the first
-   * @param score of that sample by itself
-   * @param alone what the networks say of it by itself
+   * @param score of a sample by itself
+   * @param expected its score among others
    */
-  void requireSameAlone(Rollout rollout, double score, PpoNetworks.Scored alone) {
-    double expected = rollout.scores()[0];
+  void requireSameReward(double score, double expected) {
     if (!(Math.abs(score - expected) <= scoreTolerance * Math.max(1, Math.abs(expected)))) {
       throw violated(
           "the reward of a response is %s by itself and %s among others; it must not depend on them"
@@ -76,6 +81,15 @@ final class Invariants {
           "the reward model reads padding: pad_token_id of its config.json",
           "the reward's server answers in another order");
     }
+  }
+
+  /**
+   * What the networks say of a sample does not depend on its batch.
+   *
+   * @param rollout of which the sample is the first
+   * @param alone what the networks say of it by itself
+   */
+  void requireSameAlone(Rollout rollout, PpoNetworks.Scored alone) {
     double most =
         Math.max(
             distance(rollout.logProbs()[0], alone.logProbs()),
@@ -99,7 +113,7 @@ final class Invariants {
    * @throws RlhfException where any has
    */
   long drift() {
-    float[] now = networks.referenceFingerprint();
+    float[] now = fingerprint.get();
     long drift = 0;
     for (int i = 0; i < now.length; i++) {
       drift += now[i] == reference[i] ? 0 : 1;

@@ -405,21 +405,40 @@ public final class PpoNetworks implements AutoCloseable {
 
   /** What there is, what is shared and what is trained. */
   public List<Line> table() {
+    List<Line> lines = table(hydra);
     int layers = reference().decoder().spec().layers();
+    for (Weights weights : critic.weights()) {
+      boolean head = weights.parameters().get(0).name().startsWith(HEAD);
+      int first = critic instanceof Critic.OnBranch on ? on.branch().firstLayer() : 0;
+      String part =
+          head
+              ? "value head"
+              : critic instanceof Critic.OnBranch ? "value branch" : "value network of its own";
+      lines.add(
+          new Line(part, head ? "" : range(first, layers), count(weights.parameters()), true));
+    }
+    return lines;
+  }
+
+  /** The lines of policy and reference. */
+  static List<Line> table(Hydra hydra) {
+    CausalLm reference = hydra.reference();
+    CausalLm trained = hydra.policy();
+    int layers = reference.decoder().spec().layers();
     int trunk = hydra.trunkLayers();
-    long all = count(reference().weights().parameters());
-    long policy = count(policy().trained().parameters());
+    long all = count(reference.weights().parameters());
+    long policy = count(trained.trained().parameters());
     List<Line> lines = new ArrayList<>();
-    if (policy().adapter() != null) {
+    if (trained.adapter() != null) {
       lines.add(
           new Line("model, shared; without adapters the reference", range(0, layers), all, false));
       lines.add(new Line("policy's adapters", range(0, layers), policy, true));
     } else {
       if (trunk > 0) {
         long own = policy;
-        if (!policy().decoder().spec().equals(reference().decoder().spec())) {
+        if (!trained.decoder().spec().equals(reference.decoder().spec())) {
           // The head of the policy is a copy of the embedding, which the reference's top has not.
-          own -= reference().weights().parameters().get(0).elements();
+          own -= reference.weights().parameters().get(0).elements();
         }
         long moving = count(hydra.trainedEmbeddings());
         own -= moving;
@@ -440,24 +459,14 @@ public final class PpoNetworks implements AutoCloseable {
       lines.add(
           new Line(trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
     }
-    for (Weights weights : critic.weights()) {
-      boolean head = weights.parameters().get(0).name().startsWith(HEAD);
-      int first = critic instanceof Critic.OnBranch on ? on.branch().firstLayer() : 0;
-      String part =
-          head
-              ? "value head"
-              : critic instanceof Critic.OnBranch ? "value branch" : "value network of its own";
-      lines.add(
-          new Line(part, head ? "" : range(first, layers), count(weights.parameters()), true));
-    }
     return lines;
   }
 
-  private static String range(int from, int to) {
+  static String range(int from, int to) {
     return from + 1 == to ? "layer " + from : "layers " + from + " to " + (to - 1);
   }
 
-  private static long count(List<ParameterSpec> parameters) {
+  static long count(List<ParameterSpec> parameters) {
     return parameters.stream().mapToLong(ParameterSpec::elements).sum();
   }
 

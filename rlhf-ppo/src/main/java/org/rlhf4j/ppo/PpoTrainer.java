@@ -141,14 +141,11 @@ public final class PpoTrainer {
               ? null
               : load(run, networks, training.evalDatasetPath());
       Rewards rewards = new Rewards(opened, ofTokens, config.rollout().deltaReward());
-      Rollouts rollouts =
-          new Rollouts(
-              run,
-              networks,
-              generator,
-              rewards,
-              new Rollouts.Settings(
-                  config.rollout().generationBatchSize(), training.seed(), context.stop()));
+      Responses.Settings settings =
+          new Responses.Settings(
+              config.rollout().generationBatchSize(), training.seed(), context.stop());
+      Responses responses = new Responses(run, generator, rewards, settings);
+      Rollouts rollouts = new Rollouts(run, networks, responses, settings);
       Plan plan = plan(prompts);
       List<Optimization.Part> trained = networks.trained(config.valueRate());
       try (Optimization optimization =
@@ -169,8 +166,8 @@ public final class PpoTrainer {
         run.keep(state);
         banner(run, networks, prompts, held, plan, opened.name());
 
-        Invariants invariants = new Invariants(networks, run.computeType());
-        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, rollouts, rewards) : null;
+        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
+        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
         Step step = step(parts, optimization, trained);
@@ -221,14 +218,14 @@ public final class PpoTrainer {
   }
 
   private TrlxRollouts asTrlx(
-      TrainingRun run, PpoNetworks networks, Rollouts rollouts, Rewards rewards) {
+      TrainingRun run, PpoNetworks networks, Responses responses, Rewards rewards) {
     RolloutConfig rollout = config.rollout();
     TrlxText text =
         TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
     return new TrlxRollouts(
         run,
         networks,
-        rollouts,
+        responses,
         rewards,
         new TrlxRollouts.Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
   }
@@ -445,8 +442,8 @@ public final class PpoTrainer {
         prompts.add(parts.prompts().data().rows().get(place));
       }
     }
-    Rollouts.Draw draw =
-        new Rollouts.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
+    Responses.Draw draw =
+        new Responses.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
     TrlxRollouts.Made asTrlx =
         followsTrlx() ? parts.asTrlx().make(draw, state.scaling(), state.klCoefficient()) : null;
     Rollout rollout = asTrlx == null ? parts.rollouts().make(draw, cache) : asTrlx.rollout();
@@ -488,19 +485,18 @@ public final class PpoTrainer {
 
   /** What the first roll-out of a run shows about networks and reward. */
   private void checkFirst(Parts parts, Rollout rollout) {
-    parts.invariants().requireReferenceIsPolicy(rollout);
+    Invariants invariants = parts.invariants();
+    invariants.requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
     if (followsTrlx()) {
       // Where padding is counted, what the networks say of a sample does depend on its batch.
       return;
     }
     PromptRow prompt = rollout.prompts().get(0);
-    Completion first = Rollouts.completion(prompt, rollout.responses().get(0));
-    parts
-        .invariants()
-        .requireSameAlone(
-            rollout,
-            parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0],
-            parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
+    Completion first = Responses.completion(prompt, 0, rollout.responses().get(0));
+    double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
+    invariants.requireSameReward(score, rollout.scores()[0]);
+    invariants.requireSameAlone(
+        rollout, parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
   }
 
   /** Scores of whole responses after clipping and penalties, before scaling. */
@@ -728,8 +724,11 @@ public final class PpoTrainer {
         parts
             .rollouts()
             .make(
-                new Rollouts.Draw(
-                    "held-out", parts.held().data().rows(), parts.held().answers(), HELD_OUT_ROUND),
+                new Responses.Draw(
+                    "held-out",
+                    parts.held().data().rows(),
+                    parts.held().answers(),
+                    HELD_OUT_ROUND),
                 null);
     Map<String, Object> figures = new LinkedHashMap<>();
     found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));

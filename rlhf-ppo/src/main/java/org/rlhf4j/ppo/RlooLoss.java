@@ -16,8 +16,15 @@ public final class RlooLoss {
    * @param loss to be minimised
    * @param derivative of the loss with respect to each log-probability, {@code [tokens]}
    * @param ratios of whole responses
+   * @param clippedLow responses of negative advantage whose ratio is under the range
+   * @param clippedHigh responses of positive advantage whose ratio is over the range
    */
-  public record Loss(double loss, double[] derivative, PpoLoss.Ratios ratios) {}
+  public record Loss(
+      double loss,
+      double[] derivative,
+      PpoLoss.Ratios ratios,
+      int clippedLow,
+      int clippedHigh) {}
 
   /**
    * The reward that RLOO compares: {@code score - β Σ (logProb - referenceLogProb)}.
@@ -67,12 +74,17 @@ public final class RlooLoss {
     PpoLoss.Policy loss =
         PpoLoss.policy(logRatios, new double[lengths.length], advantages, all, normalizer, clip);
     double[] derivative = new double[logProbs.length];
+    int clippedLow = 0;
+    int clippedHigh = 0;
     int start = 0;
     for (int response = 0; response < lengths.length; response++) {
       int end = start + lengths[response];
       Arrays.fill(derivative, start, end, loss.derivative()[response]);
       start = end;
+      boolean isClipped = clip.term(logRatios[response], advantages[response]).isClipped();
+      clippedLow += isClipped && advantages[response] < 0 ? 1 : 0;
+      clippedHigh += isClipped && advantages[response] > 0 ? 1 : 0;
     }
-    return new Loss(loss.loss(), derivative, loss.ratios());
+    return new Loss(loss.loss(), derivative, loss.ratios(), clippedLow, clippedHigh);
   }
 }

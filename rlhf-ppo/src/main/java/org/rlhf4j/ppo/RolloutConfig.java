@@ -29,7 +29,7 @@ public record RolloutConfig(
             atLeast = 1)
         Long totalEpisodes,
     @Key(
-            doc = "Prompts of a roll-out, one response to each.",
+            doc = "Prompts of a roll-out.",
             defaultValue = "64",
             atLeast = 1,
             aliases = {"num_rollouts"})

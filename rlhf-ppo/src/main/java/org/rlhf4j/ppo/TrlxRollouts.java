@@ -20,7 +20,7 @@ import org.rlhf4j.core.train.TrainingRun;
 final class TrlxRollouts {
   private final TrainingRun run;
   private final PpoNetworks networks;
-  private final Rollouts rollouts;
+  private final Responses responses;
   private final Rewards rewards;
   private final Settings settings;
 
@@ -52,12 +52,12 @@ final class TrlxRollouts {
   TrlxRollouts(
       TrainingRun run,
       PpoNetworks networks,
-      Rollouts rollouts,
+      Responses responses,
       Rewards rewards,
       Settings settings) {
     this.run = run;
     this.networks = networks;
-    this.rollouts = rollouts;
+    this.responses = responses;
     this.rewards = rewards;
     this.settings = settings;
   }
@@ -92,9 +92,9 @@ final class TrlxRollouts {
    * @param before scaling of scores
    * @param coefficient β of the KL penalty
    */
-  Made make(Rollouts.Draw draw, ScoreScaling before, double coefficient) {
+  Made make(Responses.Draw draw, ScoreScaling before, double coefficient) {
     long begun = System.nanoTime();
-    List<Response> drawn = rollouts.sample(draw);
+    List<Response> drawn = this.responses.sample(draw);
     long sampled = System.nanoTime();
     int size = drawn.size();
     double[] scores = new double[size];
@@ -104,7 +104,7 @@ final class TrlxRollouts {
     List<Response> responses = new ArrayList<>();
     try (Progress progress = run.console().progress(draw.phase() + ": score", size, "responses")) {
       for (int from = 0; from < size; from += settings.chunkSize) {
-        rollouts.checkStop();
+        this.responses.checkStop();
         int to = Math.min(size, from + settings.chunkSize);
         List<Completion> completions =
             completions(draw.prompts().subList(from, to), drawn.subList(from, to));

@@ -50,15 +50,7 @@ public final class TokenBatch {
   public static TokenBatch ofTargets(List<TokenRow> documents) {
     TokenBatch batch = new TokenBatch();
     for (TokenRow document : documents) {
-      IntList selected = new IntList();
-      for (int t = 1; t < document.ids().length; t++) {
-        if (document.targets()[t]) {
-          selected.add(t - 1);
-          batch.targets.add(document.ids()[t]);
-        }
-      }
-      batch.append(document.ids(), 0, NONE, selected.toArray());
-      batch.nameRows(selected.size());
+      batch.appendTargets(document, 0, NONE);
     }
     return batch;
   }
@@ -98,6 +90,42 @@ public final class TokenBatch {
       }
     }
     return batch;
+  }
+
+  /**
+   * Answers to prompts, as {@link #ofTargets}: the tokens that the rows of a group have before their
+   * first targets are the same, and are computed once for all of them. The last of these tokens
+   * belongs to each answer, since its hidden state is read.
+   *
+   * @param groups rows that each have a target; those of a group begin with the same prompt
+   */
+  public static TokenBatch ofGroups(List<List<TokenRow>> groups) {
+    TokenBatch batch = new TokenBatch();
+    for (List<TokenRow> group : groups) {
+      int common = group.get(0).firstTarget() - 1;
+      int prompt = NONE;
+      if (group.size() > 1 && common >= SHORTEST_SHARED_PROMPT) {
+        prompt = batch.append(Arrays.copyOf(group.get(0).ids(), common), 0, NONE, new int[0]);
+      } else {
+        common = 0;
+      }
+      for (TokenRow row : group) {
+        batch.appendTargets(row, common, prompt);
+      }
+    }
+    return batch;
+  }
+
+  private void appendTargets(TokenRow row, int from, int continued) {
+    IntList selected = new IntList();
+    for (int t = from + 1; t < row.length(); t++) {
+      if (row.targets()[t]) {
+        selected.add(t - 1 - from);
+        targets.add(row.ids()[t]);
+      }
+    }
+    append(row.ids(), from, continued, selected.toArray());
+    nameRows(selected.size());
   }
 
   /**

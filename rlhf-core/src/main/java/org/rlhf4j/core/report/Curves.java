@@ -151,6 +151,7 @@ public final class Curves {
         "KL (nats per response)",
         line(rows, MetricNames.KL_TO_START, MetricNames.REWARD_ALL_MEAN, "mean of all", BLUE));
     addTrainAndEval(panels, rows, "Mean score", MetricNames.OBJECTIVE_SCORES);
+    addTrainAndEval(panels, rows, "Mean reward of a response", MetricNames.REWARD);
     addTrainAndEval(
         panels, rows, "KL to the reference (nats per response)", MetricNames.OBJECTIVE_KL);
     addPanel(

@@ -65,6 +65,22 @@ public final class MetricNames {
   public static final String RATIO = "val/ratio";
   public static final String RATIO_VARIANCE = "val/ratio_var";
 
+  // Group methods, one row per roll-out: the mean score, the mean of the groups' standard deviations,
+  // and the share of groups whose rewards are all equal, from which nothing is learned.
+  public static final String REWARD = "reward";
+  public static final String REWARD_STD = "reward_std";
+  public static final String FRAC_REWARD_ZERO_STD = "frac_reward_zero_std";
+  public static final String COMPLETIONS_MIN_LENGTH = "completions/min_length";
+  public static final String COMPLETIONS_MAX_LENGTH = "completions/max_length";
+
+  // Group methods, training rows. KL is GRPO's estimate in the loss, k3, in nats per token. Shares
+  // are of tokens, for RLOO of responses; where each roll-out is learned from in one step nothing
+  // can be clipped, and they are left out.
+  public static final String KL = "kl";
+  public static final String CLIP_RATIO_LOW = "clip_ratio/low_mean";
+  public static final String CLIP_RATIO_HIGH = "clip_ratio/high_mean";
+  public static final String CLIP_RATIO_REGION = "clip_ratio/region_mean";
+
   // Data.
   public static final String DATA_KEPT = "data/kept";
   public static final String DATA_DROPPED = "data/dropped";

@@ -207,6 +207,43 @@ class SavingsTest {
     return TokenRow.allTargets(ids);
   }
 
+  @Test
+  void answersOfAGroupAreTheWholeRows() {
+    Random random = new Random(8);
+    List<List<TokenRow>> groups = new ArrayList<>();
+    int computed = 0;
+    for (int[] lengths : new int[][] {{12, 5, 9, 5, 1}, {30, 2, 2}, {9, 7}, {3, 4, 2, 8}, {40, 6}}) {
+      int[] prompt = row(random, lengths[0]);
+      List<TokenRow> group = new ArrayList<>();
+      for (int i = 1; i < lengths.length; i++) {
+        int[] ids = answered(random, prompt, lengths[i]).ids();
+        group.add(TokenRow.targetsFrom(ids, prompt.length));
+        computed += lengths[i];
+      }
+      groups.add(group);
+    }
+    // Each prompt once, its last token with every answer; the one of 3 tokens is not worth it.
+    computed += (11 + 4) + (29 + 2) + 9 + 3 * 3 + 40;
+    TokenBatch apart = TokenBatch.ofTargets(groups.stream().flatMap(List::stream).toList());
+    TokenBatch shared = TokenBatch.ofGroups(groups);
+    assertEquals(computed, shared.tokens());
+    assertArrayEquals(apart.targets(), shared.targets());
+    assertArrayEquals(apart.rowOfSelected(), shared.rowOfSelected());
+    for (Recording recording : List.of(Recording.FULL, Recording.PER_BLOCK)) {
+      try (TensorScope scope = torch.scope()) {
+        Gradients ofApart = new Gradients(torch.ops(), scope, model.trained());
+        Gradients ofShared = new Gradients(torch.ops(), scope, model.trained());
+        LmHead.Found found =
+            model.addGradients(apart, SavingsTest::slopes, recording, ofApart, true);
+        LmHead.Found again =
+            model.addGradients(shared, SavingsTest::slopes, recording, ofShared, true);
+        assertArrayEquals(found.logProbs(), again.logProbs(), 1e-5f);
+        assertArrayEquals(found.entropies(), again.entropies(), 1e-5f);
+        assertSame(ofApart, ofShared);
+      }
+    }
+  }
+
   private static float[] slopes(float[] scores) {
     float[] slopes = new float[scores.length];
     for (int i = 0; i < slopes.length; i++) {

@@ -1,0 +1,178 @@
+package org.rlhf4j.ppo;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.DoubleConsumer;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.TokenRowWriter;
+import org.rlhf4j.core.model.Gradients;
+import org.rlhf4j.core.model.TokenBatch;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.torch.Tensor;
+import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.core.train.Optimization;
+
+/** One optimizer step of a group method on some groups of a roll-out. */
+final class GroupStep {
+  private final Torch torch;
+  private final GroupNetworks networks;
+  private final Optimization optimization;
+  private final GroupMethod method;
+  private final int longest;
+
+  /**
+   * Steps of networks, all parts the caller's.
+   *
+   * @param longest the most tokens of a response
+   */
+  GroupStep(
+      Torch torch,
+      GroupNetworks networks,
+      Optimization optimization,
+      GroupMethod method,
+      int longest) {
+    this.torch = torch;
+    this.networks = networks;
+    this.optimization = optimization;
+    this.method = method;
+    this.longest = longest;
+  }
+
+  /**
+   * What a step learns from.
+   *
+   * @param samples of the roll-out
+   * @param parts of the roll-out
+   * @param microBatches parts that are computed side by side
+   * @param trunk of the parts; null: it is computed here
+   */
+  record Work(
+      List<GroupSample> samples,
+      GroupParts parts,
+      List<List<Integer>> microBatches,
+      GroupTrunk trunk) {
+    List<GroupSample> samples(List<Integer> of) {
+      return Arrays.stream(parts.placesOf(of)).mapToObj(samples::get).toList();
+    }
+
+    /** The rows as lines of a data file on which they can be looked at. */
+    List<String> lines() {
+      return microBatches.stream()
+          .flatMap(batch -> samples(batch).stream())
+          .map(sample -> TokenRowWriter.line(sample.row()))
+          .toList();
+    }
+  }
+
+  /**
+   * What a step found, before its update.
+   *
+   * @param update of the weights
+   * @param tokens computed
+   * @param figures by metric name
+   */
+  record Outcome(
+      Optimization.Update update, double loss, long tokens, Map<String, Double> figures) {}
+
+  /**
+   * Sums the gradients of the micro-batches and moves the weights once.
+   *
+   * @param ratio looks at the mean ratio of new to old probability before the weights are moved
+   * @throws RlhfException if the loss or the gradients are not finite; then nothing is moved
+   */
+  Outcome run(Work work, DoubleConsumer ratio) {
+    int responses = 0;
+    int targets = 0;
+    for (List<Integer> batch : work.microBatches()) {
+      for (GroupSample sample : work.samples(batch)) {
+        responses++;
+        targets += sample.ids().length;
+      }
+    }
+    networks.policy().startStep(optimization.steps());
+    try (TensorScope scope = torch.scope()) {
+      Gradients gradients = new Gradients(torch.ops(), scope, networks.policy().trained());
+      Sums sums = new Sums(new GroupLossType.Batch(responses, targets, longest));
+      for (List<Integer> microBatch : work.microBatches()) {
+        TokenBatch batch = work.parts().batch(microBatch);
+        List<GroupSample> samples = work.samples(microBatch);
+        try (TensorScope ofBatch = scope.child()) {
+          Tensor kept = work.trunk() == null ? null : work.trunk().of(ofBatch, microBatch);
+          Tensor trunk = kept == null ? networks.trunk(ofBatch, batch) : kept;
+          float[] entropies =
+              networks.addGradients(
+                  batch, trunk, logProbs -> sums.loss(samples, logProbs), gradients);
+          for (float entropy : entropies) {
+            sums.entropy += (double) entropy / targets;
+          }
+        }
+        sums.computed += batch.tokens();
+      }
+      if (!Double.isFinite(sums.loss)) {
+        throw RlhfException.nonFinite(
+            "the loss is " + sums.loss + " at step " + (optimization.steps() + 1));
+      }
+      ratio.accept(sums.ratio);
+      return new Outcome(
+          optimization.step(gradients), sums.loss, sums.computed, sums.figures());
+    }
+  }
+
+  /** Sums over micro-batches. */
+  private final class Sums {
+    private final GroupLossType.Batch batch;
+    private final Map<String, Double> further = new LinkedHashMap<>();
+    private boolean clips;
+    private long computed;
+    private double loss;
+    private double entropy;
+    private double ratio;
+    private double clippedLow;
+    private double clippedHigh;
+
+    private Sums(GroupLossType.Batch batch) {
+      this.batch = batch;
+    }
+
+    /** The derivative of the loss of some samples. */
+    float[] loss(List<GroupSample> samples, float[] logProbs) {
+      double[] now = ExperienceFile.wide(logProbs);
+      // The policy that learns is the one that sampled where no other is known: ρ is 1.
+      clips = samples.get(0).logProbs() != null;
+      double[] before =
+          clips
+              ? GroupMethod.Part.flat(samples, sample -> ExperienceFile.wide(sample.logProbs()))
+              : now;
+      for (int t = 0; t < now.length; t++) {
+        ratio += Math.exp(now[t] - before[t]) / batch.tokens();
+      }
+      GroupMethod.Share share =
+          method.loss(new GroupMethod.Part(samples, now, before, batch));
+      loss += share.loss();
+      clippedLow += share.clippedLow();
+      clippedHigh += share.clippedHigh();
+      share.figures().forEach((name, value) -> further.merge(name, value, Double::sum));
+      float[] derivative = new float[now.length];
+      for (int t = 0; t < derivative.length; t++) {
+        derivative[t] = (float) share.derivative()[t];
+      }
+      return derivative;
+    }
+
+    Map<String, Double> figures() {
+      Map<String, Double> figures = new LinkedHashMap<>();
+      figures.put(MetricNames.ENTROPY, entropy);
+      figures.putAll(further);
+      if (clips) {
+        figures.put(MetricNames.CLIP_RATIO_LOW, clippedLow);
+        figures.put(MetricNames.CLIP_RATIO_HIGH, clippedHigh);
+        figures.put(MetricNames.CLIP_RATIO_REGION, clippedLow + clippedHigh);
+        figures.put(MetricNames.RATIO, ratio);
+      }
+      return figures;
+    }
+  }
+}

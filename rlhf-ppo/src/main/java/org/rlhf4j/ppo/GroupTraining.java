@@ -1,0 +1,540 @@
+package org.rlhf4j.ppo;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.rlhf4j.core.CounterRandom;
+import org.rlhf4j.core.RandomStream;
+import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.config.EvalStrategy;
+import org.rlhf4j.core.config.SaveStrategy;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.generate.Generator;
+import org.rlhf4j.core.generate.ModelGenerationConfig;
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.ModelSize;
+import org.rlhf4j.core.model.ModelWriter;
+import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.report.Progress;
+import org.rlhf4j.core.report.SampleLog;
+import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.LearningRateSchedule;
+import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RewardFunction.Completion;
+import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.reward.OpenReward;
+
+/**
+ * A run of a group method: each roll-out draws a group of responses to each of the next prompts,
+ * has them compared by the method, and is learned from.
+ */
+final class GroupTraining {
+  /** The round of the held-out responses: the same random numbers at every evaluation. */
+  private static final long HELD_OUT_ROUND = 1L << 40;
+
+  private static final int SAMPLES_STORED = 64;
+
+  private final GroupMethod method;
+  private final Keys keys;
+  private final TrainingConfig training;
+  private final RolloutConfig rolling;
+  private final GroupConfig group;
+  private final RunContext context;
+  private final RewardFunction reward;
+
+  /**
+   * The keys of a run.
+   *
+   * @param all of them; the others are its parts
+   */
+  record Keys(Record all, TrainingConfig training, RolloutConfig rollout, GroupConfig group) {}
+
+  /** A run of a method with the configured reward model, or with a reward of one's own. */
+  GroupTraining(GroupMethod method, Keys keys, RunContext context, RewardFunction reward) {
+    this.method = method;
+    this.keys = keys;
+    this.training = keys.training();
+    this.rolling = keys.rollout();
+    this.group = keys.group();
+    this.context = context;
+    this.reward = reward;
+  }
+
+  /** The parts of a run, all closed by {@link #train}. */
+  private record Parts(
+      TrainingRun run,
+      GroupNetworks networks,
+      GroupRollouts rollouts,
+      Rewards rewards,
+      Invariants invariants,
+      Prompts prompts,
+      Prompts held) {}
+
+  /**
+   * Prompts.
+   *
+   * @param answers the data set's own, by the prompt's index; empty but for a delta reward
+   */
+  private record Prompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> answers) {}
+
+  /** See {@link GrpoTrainer#train}. */
+  List<Map<String, Object>> train() {
+    try (TrainingRun run = TrainingRun.open(method.verb(), keys.all(), training, context);
+        GroupNetworks networks = networks(run);
+        OpenReward opened =
+            OpenReward.open(run, rolling.rewardSource(), reward, rolling.generationBatchSize());
+        Generator generator = generator(run, networks)) {
+      FixedModels fixedModels =
+          FixedModels.of(Path.of(training.modelNameOrPath()), opened.identity(), null);
+      if (run.checkpoint() != null) {
+        fixedModels.requireSame(run.kept());
+      }
+      Prompts prompts = load(run, networks, training.datasetPath());
+      run.reportData(prompts.data().report());
+      Prompts held =
+          training.effectiveEvalStrategy() == EvalStrategy.NO
+              ? null
+              : load(run, networks, training.evalDatasetPath());
+      Rewards rewards = new Rewards(opened, null, rolling.deltaReward());
+      int batchSize = rolling.generationBatchSize();
+      Responses responses =
+          new Responses(
+              run,
+              generator,
+              rewards,
+              new Responses.Settings(batchSize, training.seed(), context.stop()));
+      GroupRollouts rollouts =
+          new GroupRollouts(
+              run,
+              networks,
+              responses,
+              new GroupRollouts.Settings(
+                  training.perDeviceTrainBatchSize(), batchSize, context.stop()));
+      Plan plan = plan(prompts);
+      try (Optimization optimization =
+          new Optimization(
+              run.torch(),
+              networks.policy().trained(),
+              Optimization.settings(training),
+              LearningRateSchedule.of(training, plan.totalSteps()),
+              training.maxGradNorm())) {
+        run.begin(
+            new TrainingRun.Job(
+                optimization,
+                folder ->
+                    ModelWriter.causalLm(folder, run.start(), networks.policy(), run.savedAs()),
+                plan.totalSteps(),
+                TrainingRun.DataUsed.of(prompts.data(), held == null ? null : held.data()),
+                false));
+        GroupState state = GroupState.of(run.kept(), run.checkpoint(), fixedModels);
+        run.keep(state);
+        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
+        Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
+        banner(parts, plan, opened.name());
+        int longest = rolling.sampling().maxNewTokens();
+        GroupStep step = new GroupStep(run.torch(), networks, optimization, method, longest);
+        if (run.evaluatesFirst(Long.MAX_VALUE)) {
+          run.evaluation(() -> evaluate(parts, state));
+        }
+        while (state.rollout() < plan.rollouts() && run.goesOn()) {
+          try (GroupTrunk trunk = trunk(parts, state)) {
+            if (!state.isRolledOut()) {
+              rollOut(parts, trunk, plan, state);
+            }
+            update(parts, step, trunk, plan, state);
+          } catch (StopSignal.Stopped e) {
+            run.console().line("roll-out " + (state.rollout() + 1) + " was broken off");
+          }
+        }
+        finish(parts, plan, state);
+        return run.metricRows();
+      }
+    } catch (StopSignal.Stopped e) {
+      // While rows were being read: nothing has been written yet.
+      return List.of();
+    }
+  }
+
+  private GroupNetworks networks(TrainingRun run) {
+    // What is frozen comes from where the run began, also where it goes on from a checkpoint.
+    return GroupNetworks.load(
+        run.torch(),
+        ModelFolder.open(Path.of(training.modelNameOrPath())),
+        new GroupNetworks.Options(
+            run.computeType(),
+            run.trainable().lora(),
+            training.seed(),
+            group.numLayersUnfrozen(),
+            group.beta() > 0,
+            rolling.sampling().temperature(),
+            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
+  }
+
+  private Generator generator(TrainingRun run, GroupNetworks networks) {
+    int vocabulary = networks.policy().decoder().spec().vocabularySize();
+    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
+    return new Generator(networks.policy(), run.tokenizer(), rolling.sampling(), eosIds);
+  }
+
+  /** Prompts, those left out that would have no room for a response. */
+  private Prompts load(TrainingRun run, GroupNetworks networks, List<Path> paths) {
+    DecoderSpec spec = networks.policy().decoder().spec();
+    int longest =
+        Math.min(
+            training.maxLength() - rolling.sampling().maxNewTokens(), spec.maxPositions() - 1);
+    RowEncoder encoder =
+        new RowEncoder(
+            run.tokenizer(),
+            spec.vocabularySize(),
+            new RowEncoder.Options(
+                training.template(), longest, training.overlong(), training.appendEos(), true));
+    EncodedDataset<PromptRow> data =
+        EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
+    return new Prompts(
+        data,
+        rolling.deltaReward()
+            ? Answers.load(paths, data, encoder, spec.vocabularySize(), training.maxBadRows())
+            : Map.of());
+  }
+
+  /**
+   * What the run does.
+   *
+   * @param groups in all
+   */
+  private record Plan(PromptSchedule schedule, long groups, long totalSteps) {
+    int rollouts() {
+      return Math.toIntExact((groups + schedule.size() - 1) / schedule.size());
+    }
+
+    /** Groups of a roll-out: the last one has those that are left. */
+    int size(int rollout) {
+      return (int) Math.min(schedule.size(), groups - groupsBefore(rollout));
+    }
+
+    long groupsBefore(int rollout) {
+      return Math.min(groups, (long) rollout * schedule.size());
+    }
+  }
+
+  private Plan plan(Prompts prompts) {
+    PromptSchedule schedule =
+        new PromptSchedule(
+            prompts.data().size(),
+            rolling.rolloutBatchSize(),
+            training.seed(),
+            training.shuffleDataset());
+    Long asked = rolling.totalEpisodes();
+    long groups =
+        asked == null
+            ? Math.max(1, Math.round(training.numTrainEpochs() * prompts.data().size()))
+            : asked / group.numGenerations();
+    Plan all = new Plan(schedule, groups, 0);
+    long steps = 0;
+    for (int rollout = 0; rollout < all.rollouts(); rollout++) {
+      steps += passes(all.size(rollout), rollout).totalSteps();
+    }
+    long total = training.maxSteps() > 0 ? Math.min(steps, training.maxSteps()) : steps;
+    return new Plan(schedule, groups, total);
+  }
+
+  /** The passes over the groups of a roll-out, each roll-out in orders of its own. */
+  private BatchPlan passes(int groups, int rollout) {
+    long order = CounterRandom.bits(training.seed(), RandomStream.DATA_ORDER, rollout, 1, 0);
+    return BatchPlan.of(
+        groups,
+        new BatchPlan.Size(group.stepSize(rolling) / group.numGenerations(), 1),
+        group.numIterations(),
+        -1,
+        new BatchPlan.Order(order, training.shuffleDataset()));
+  }
+
+  private BatchPlan passes(GroupState state) {
+    return passes(state.samples().size() / group.numGenerations(), state.rollout());
+  }
+
+  /** Passes over the prompts so far. */
+  private double epoch(Prompts prompts, Plan plan, GroupState state) {
+    double groups = plan.groupsBefore(state.rollout());
+    if (state.isRolledOut()) {
+      double done = (double) state.step() / passes(state).totalSteps();
+      groups += done * state.samples().size() / group.numGenerations();
+    }
+    return groups / prompts.data().size();
+  }
+
+  private void banner(Parts parts, Plan plan, String rewardName) {
+    TrainingRun run = parts.run();
+    GroupNetworks networks = parts.networks();
+    List<PpoNetworks.Line> table = networks.table();
+    long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
+    long trained =
+        table.stream()
+            .filter(PpoNetworks.Line::trained)
+            .mapToLong(PpoNetworks.Line::parameters)
+            .sum();
+    int perRollout = plan.schedule().size() * group.numGenerations();
+    RunBanner banner =
+        RunBanner.of(
+                run,
+                method.title(),
+                new ModelSize(total, trained),
+                networks.policy().decoder().spec())
+            .data("prompts", parts.prompts().data())
+            .note(
+                "roll-outs",
+                "%d, each %s prompts × %d responses, %s in steps of %s, %d side by side; %s steps"
+                    .formatted(
+                        plan.rollouts(),
+                        Format.count(plan.schedule().size()),
+                        group.numGenerations(),
+                        group.numIterations() == 1 ? "once" : group.numIterations() + " times",
+                        Format.count(Math.min(perRollout, group.stepSize(rolling))),
+                        Math.min(perRollout, training.perDeviceTrainBatchSize()),
+                        Format.count(plan.totalSteps())))
+            .note("reward", rewardName);
+    if (parts.held() != null) {
+      banner.data("eval", parts.held().data());
+    }
+    banner.show();
+    run.console()
+        .table(
+            "networks",
+            List.of("part", "layers", "parameters", "trainable"),
+            table.stream()
+                .map(
+                    line ->
+                        List.of(
+                            line.part(),
+                            line.layers(),
+                            Format.count(line.parameters()),
+                            line.trained() ? "yes" : "no"))
+                .toList());
+  }
+
+  /** Whether the policy's log-probabilities are measured after sampling. */
+  private boolean measuresPolicy() {
+    return method.comparesLogProbs() || !group.isOnPolicy(rolling);
+  }
+
+  private GroupParts cut(GroupState state) {
+    return GroupParts.of(
+        state.samples().stream().map(GroupSample::row).toList(),
+        group.numGenerations(),
+        training.perDeviceTrainBatchSize());
+  }
+
+  /** The trunk states of the roll-out under way, those that were there before made again. */
+  private GroupTrunk trunk(Parts parts, GroupState state) {
+    if (!group.cacheTrunk()) {
+      return null;
+    }
+    GroupTrunk trunk = new GroupTrunk(parts.run().torch());
+    if (state.isRolledOut() && (measuresPolicy() || parts.networks().hasReference())) {
+      trunk.fill(parts.networks(), cut(state), rolling.generationBatchSize());
+    }
+    return trunk;
+  }
+
+  /** Draws and measures the next roll-out, and makes of it what is learned from. */
+  private void rollOut(Parts parts, GroupTrunk trunk, Plan plan, GroupState state) {
+    TrainingRun run = parts.run();
+    List<PromptRow> prompts = new ArrayList<>();
+    for (int place : plan.schedule().of(state.rollout())) {
+      if (prompts.size() < plan.size(state.rollout())) {
+        prompts.add(parts.prompts().data().rows().get(place));
+      }
+    }
+    Responses.Draw draw =
+        new Responses.Draw(
+            phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
+    boolean isFirst = run.step() == 0 && state.rollout() == 0;
+    boolean compares = isFirst && parts.networks().hasReference();
+    boolean ofPolicy = measuresPolicy() || compares;
+    GroupRollout rollout =
+        parts.rollouts().make(draw, group.numGenerations(), ofPolicy, trunk);
+    if (isFirst) {
+      checkFirst(parts, rollout);
+    }
+
+    Map<String, Object> figures = new LinkedHashMap<>();
+    long groups = plan.groupsBefore(state.rollout()) + prompts.size();
+    figures.put(MetricNames.EPISODE, groups * group.numGenerations());
+    figures.putAll(rollout.figures());
+    addComparison(rollout, figures);
+    List<GroupSample> samples = samples(rollout, method.advantages(rollout, figures));
+    if (parts.networks().hasReference()) {
+      figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    }
+    figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
+    figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
+    state.rolledOut(samples);
+    if (training.evalDatasetPath().isEmpty()) {
+      show(run, phase(plan, state), rollout, state.rollout() + 1 == plan.rollouts());
+    }
+    run.write(figures);
+  }
+
+  private static String phase(Plan plan, GroupState state) {
+    return "roll-out " + (state.rollout() + 1) + "/" + plan.rollouts();
+  }
+
+  /** What the first roll-out of a run shows about networks and reward. */
+  private static void checkFirst(Parts parts, GroupRollout rollout) {
+    if (parts.networks().hasReference()) {
+      parts
+          .invariants()
+          .requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
+    }
+    Completion first =
+        Responses.completion(rollout.prompts().get(0), 0, rollout.responses().get(0));
+    double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
+    parts.invariants().requireSameReward(score, rollout.scores()[0]);
+  }
+
+  /** How much the rewards of a group differ. */
+  private void addComparison(GroupRollout rollout, Map<String, Object> figures) {
+    if (rollout.groupSize() > 1) {
+      double[][] rewards = rollout.shaped(rolling.shaping());
+      double deviations = 0;
+      for (double[] ofGroup : rewards) {
+        deviations += Spread.of(ofGroup).unbiasedDeviation();
+      }
+      double without = GroupAdvantages.groupsWithoutSpread(rewards);
+      figures.put(MetricNames.REWARD_STD, deviations / rewards.length);
+      figures.put(MetricNames.FRAC_REWARD_ZERO_STD, without / rewards.length);
+    }
+    if (rollout.referenceLogProbs() != null) {
+      figures.put(MetricNames.OBJECTIVE_KL_COEF, group.beta());
+    }
+  }
+
+  private List<GroupSample> samples(GroupRollout rollout, double[][] advantages) {
+    List<GroupSample> samples = new ArrayList<>();
+    for (int i = 0; i < rollout.size(); i++) {
+      PromptRow prompt = rollout.prompts().get(i);
+      samples.add(
+          new GroupSample(
+              prompt.index(),
+              prompt.ids(),
+              rollout.responses().get(i).tokenIds(),
+              group.isOnPolicy(rolling) ? null : rollout.logProbs()[i],
+              rollout.referenceLogProbs() == null ? null : rollout.referenceLogProbs()[i],
+              advantages[i]));
+    }
+    return samples;
+  }
+
+  private static void show(TrainingRun run, String title, GroupRollout rollout, boolean shown) {
+    if (shown) {
+      run.console()
+          .samples(
+              "%s: mean reward %s".formatted(title, Format.number(rollout.meanScore())),
+              rollout.samples(SAMPLES_STORED));
+    }
+    SampleLog.write(run.outputDir(), run.step(), rollout.samples(SAMPLES_STORED));
+  }
+
+  /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
+  private void update(
+      Parts parts, GroupStep step, GroupTrunk trunk, Plan plan, GroupState state) {
+    TrainingRun run = parts.run();
+    GroupParts cut = cut(state);
+    BatchPlan passes = passes(state);
+    int rollout = state.rollout();
+    try (Progress progress =
+        run.console()
+            .progress(phase(plan, state) + ": update", passes.totalSteps(), "steps")
+            .resumeAt(state.step())) {
+      while (state.rollout() == rollout && run.goesOn()) {
+        List<Integer> chosen = cut.of(passes.microBatches(state.step()).get(0));
+        GroupStep.Work work =
+            new GroupStep.Work(
+                state.samples(),
+                cut,
+                cut.batches(chosen, training.perDeviceTrainBatchSize()),
+                trunk);
+        boolean first = state.step() == 0;
+        long begun = System.nanoTime();
+        GroupStep.Outcome outcome =
+            run.guarded(
+                work::lines,
+                () ->
+                    step.run(
+                        work,
+                        ratio -> {
+                          if (first) {
+                            parts.invariants().requireRatioOne(ratio);
+                          }
+                        }));
+        state.stepDone();
+        boolean ended = state.step() == passes.totalSteps();
+        if (ended) {
+          state.rolloutDone();
+        }
+        Map<String, Double> figures = new LinkedHashMap<>(outcome.figures());
+        figures.put(MetricNames.TIMING_UPDATE, (System.nanoTime() - begun) * 1e-9);
+        double epoch = epoch(parts.prompts(), plan, state);
+        run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
+        progress.advance(1);
+        progress.number(MetricNames.LOSS, outcome.loss());
+        long every = ended ? 1 : Long.MAX_VALUE;
+        if (run.evaluates(every)) {
+          run.evaluation(() -> evaluate(parts, state));
+        }
+        run.saveIfDue(epoch, every);
+      }
+    }
+  }
+
+  /** One response to each held-out prompt, drawn as the training responses are. */
+  private void evaluate(Parts parts, GroupState state) {
+    TrainingRun run = parts.run();
+    GroupRollout found =
+        parts
+            .rollouts()
+            .make(
+                new Responses.Draw(
+                    "held-out",
+                    parts.held().data().rows(),
+                    parts.held().answers(),
+                    HELD_OUT_ROUND),
+                1,
+                parts.networks().hasReference(),
+                null);
+    Map<String, Object> figures = new LinkedHashMap<>();
+    found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
+    if (parts.networks().hasReference()) {
+      figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    }
+    show(run, "held-out prompts after step " + run.step(), found, true);
+    state.evaluated(run.step());
+    run.evaluated(figures, TrainingRun.Score.reward(found.meanScore()));
+  }
+
+  /** Evaluates and saves after the last step, where that was not yet done, and writes the model. */
+  private void finish(Parts parts, Plan plan, GroupState state) {
+    TrainingRun run = parts.run();
+    if (!run.stopRequested() && parts.held() != null && !state.isEvaluated(run.step())) {
+      run.evaluation(() -> evaluate(parts, state));
+    }
+    boolean saves = training.saveStrategy() != SaveStrategy.NO || run.stopRequested();
+    if (saves && !run.isSaved()) {
+      run.save(epoch(parts.prompts(), plan, state));
+    }
+    if (!run.stopRequested()) {
+      run.finish();
+    }
+  }
+}
