@@ -15,7 +15,7 @@ record QuickStartVerb() implements Verb<QuickStartConfig> {
 
   @Override
   public String summary() {
-    return "SFT, reward model and RAFT on a small story model, in two minutes.";
+    return "SFT, reward model, RAFT and PPO on a small story model, in under four minutes.";
   }
 
   @Override
