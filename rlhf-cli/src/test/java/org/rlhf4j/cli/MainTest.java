@@ -312,7 +312,7 @@ class MainTest {
     assertEquals(
         List.of(
             "error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score,"
-                + " select, inspect, delta, merge-lora, bench, quickstart"),
+                + " select, inspect, delta, merge-lora, bench, quickstart, demo"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));

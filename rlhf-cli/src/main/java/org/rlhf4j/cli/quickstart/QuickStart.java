@@ -1,14 +1,10 @@
 package org.rlhf4j.cli.quickstart;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Progress;
@@ -22,7 +18,6 @@ import org.rlhf4j.reward.ModelReward;
  * data of each stage beside the commands that repeat it.
  */
 public final class QuickStart {
-  private static final Path RUNS = Path.of("runs");
   private static final String DEFAULT_NAME = "quickstart";
   private static final List<String> COMPARED =
       List.of(Stages.BASE, Stages.SFT, Stages.RAFT, Stages.PPO);
@@ -49,27 +44,21 @@ public final class QuickStart {
     this.context = context;
     this.console = context.console();
     this.seed = config.seed();
-    this.folder = config.outputDir() == null ? freeFolder(RUNS) : config.outputDir();
+    this.folder =
+        config.outputDir() == null
+            ? ToyFolder.free(ToyFolder.RUNS, DEFAULT_NAME)
+            : config.outputDir();
     this.stages = new Stages(folder, recipe, seed, context);
-  }
-
-  /** {@code quickstart} below a folder, or with the first number that is free. */
-  static Path freeFolder(Path runs) {
-    Path free = runs.resolve(DEFAULT_NAME);
-    for (int number = 2; Files.exists(free); number++) {
-      free = runs.resolve(DEFAULT_NAME + "-" + number);
-    }
-    return free;
   }
 
   /**
    * Runs all stages. Where somebody asks to stop, the training under way leaves its checkpoint and
    * nothing follows it.
    *
-   * @throws RlhfException if the folder is not empty or cannot be written
+   * @throws org.rlhf4j.core.RlhfException if the folder is not empty or cannot be written
    */
   public void run() {
-    requireEmpty();
+    ToyFolder.requireEmpty(folder);
     console.line("Quick start, seed " + seed + ". Everything goes to " + folder);
     try (Compute compute = Compute.open("cpu", DtypeChoice.FP32)) {
       boolean trained =
@@ -83,20 +72,6 @@ public final class QuickStart {
         stages.commands().write(compute.torch().threads());
         compare(compute);
       }
-    }
-  }
-
-  private void requireEmpty() {
-    if (!Files.isDirectory(folder)) {
-      return;
-    }
-    try (Stream<Path> entries = Files.list(folder)) {
-      if (entries.findAny().isPresent()) {
-        throw RlhfException.config(
-            "output_dir: " + folder + " is not empty; the quick start needs a folder of its own");
-      }
-    } catch (IOException e) {
-      throw RlhfException.environment(folder + ": cannot be read: " + e.getMessage(), e);
     }
   }
 
