@@ -18,7 +18,13 @@ class ExamplesTest {
   @TempDir Path folder;
 
   @ParameterizedTest
-  @ValueSource(classes = {SftExample.class, RewardExample.class, RaftExample.class})
+  @ValueSource(classes = {
+        SftExample.class,
+        RewardExample.class,
+        RaftExample.class,
+        PpoExample.class,
+        CustomRewardExample.class
+      })
   void runsToItsEnd(Class<?> example) throws IOException, InterruptedException {
     Path root = Path.of("").toAbsolutePath();
     while (!Files.isDirectory(root.resolve("examples/models"))) {

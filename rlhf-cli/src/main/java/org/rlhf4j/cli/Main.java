@@ -163,9 +163,9 @@ public final class Main {
     stream.println("Usage: rlhf VERB [--config FILE] [--KEY VALUE]…");
     stream.println();
     for (Verb<?> verb : verbs) {
-      stream.printf("  %-11s %s%n", verb.name(), verb.summary());
+      stream.printf("  %-12s %s%n", verb.name(), verb.summary());
     }
-    stream.printf("  %-11s %s%n", VALIDATE, VALIDATE_SUMMARY);
+    stream.printf("  %-12s %s%n", VALIDATE, VALIDATE_SUMMARY);
     stream.println();
     stream.println("rlhf VERB --help lists the keys of a verb, with an example.");
   }

@@ -5,7 +5,7 @@ import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.train.StopSignal;
 import sun.misc.Signal;
 
-/** Turns SIGINT and SIGTERM into a request to finish the step, save and end. */
+/** Turns SIGINT and SIGTERM into a request to finish what is under way, save and end. */
 final class Signals {
   private Signals() {}
 
@@ -23,7 +23,7 @@ final class Signals {
             Runtime.getRuntime().halt(exitCode.code());
           }
           stop.request(exitCode);
-          err.println("Stopping: the step is finished and saved first. Again ends at once.");
+          err.println("Stopping: what is under way is finished and saved first. Again ends at once.");
         });
   }
 }

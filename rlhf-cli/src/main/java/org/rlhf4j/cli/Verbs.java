@@ -40,6 +40,7 @@ final class Verbs {
               (config, context) -> new PpoTrainer(config, context).train()),
           new GenerateVerb(),
           new ScoreVerb(),
+          new ServeRewardVerb(),
           new SelectVerb(),
           new InspectVerb(),
           new DeltaVerb(),

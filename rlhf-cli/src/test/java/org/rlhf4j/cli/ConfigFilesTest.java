@@ -81,9 +81,27 @@ class ConfigFilesTest {
         "2",
         "--max_new_tokens",
         "8");
+    run(
+        "ppo",
+        sft,
+        "--reward_model_name_or_path",
+        reward.toString(),
+        "--rollout_batch_size",
+        "4",
+        "--mini_batch_size",
+        "4",
+        "--per_device_train_batch_size",
+        "2",
+        "--max_new_tokens",
+        "8");
     try (Stream<Path> files = Files.list(ROOT.resolve("configs"))) {
       assertEquals(
-          new TreeSet<>(List.of("hh-raft-tiny.yaml", "hh-reward-tiny.yaml", "hh-sft-tiny.yaml")),
+          new TreeSet<>(
+              List.of(
+                  "hh-ppo-tiny.yaml",
+                  "hh-raft-tiny.yaml",
+                  "hh-reward-tiny.yaml",
+                  "hh-sft-tiny.yaml")),
           new TreeSet<>(files.map(file -> file.getFileName().toString()).toList()));
     }
   }

@@ -210,4 +210,43 @@ class KilledRunTest {
       SameRuns.assertSameFile(whole, cut, "iterations/iteration-" + i + "/samples.jsonl");
     }
   }
+
+  @Test
+  void ppo() throws IOException, InterruptedException {
+    String[] keys = {
+      "--logging_steps",
+      "1",
+      "--save_steps",
+      "5",
+      "--save_total_limit",
+      "0",
+      "--resume_from_checkpoint",
+      "auto",
+      "--eval_dataset_path",
+      tiny.prompts.toString(),
+      "--eval_steps",
+      "11",
+      "--adaptive_kl_target",
+      "0.5",
+      "--scale_reward",
+      "running"
+    };
+    Path whole = temporary.resolve("whole");
+    finish(tiny.train("ppo", whole, keys));
+
+    Path cut = temporary.resolve("cut");
+    List<String> words = tiny.train("ppo", cut, keys);
+    // Held-out responses are being drawn.
+    killAt(words, () -> Files.exists(cut.resolve("metrics.jsonl")));
+    // Inside the epochs of the first roll-out: 8 steps on each.
+    killAt(words, () -> Files.exists(cut.resolve(UNFINISHED + "checkpoint-5")));
+    // The second roll-out is being drawn, or learned from.
+    killAt(words, () -> metricRows(cut) >= 10);
+    killAt(words, () -> Files.exists(cut.resolve("checkpoint-15")));
+    finish(words);
+    SameRuns.assertSame(whole, cut);
+    SameRuns.assertSameFile(whole, cut, "value_head.safetensors");
+    SameRuns.assertSameFile(whole, cut, "checkpoint-20/optimizer.safetensors");
+    SameRuns.assertSameFile(whole, cut, "checkpoint-20/rollout.jsonl");
+  }
 }

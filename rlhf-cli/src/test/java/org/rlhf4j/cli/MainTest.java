@@ -245,10 +245,12 @@ class MainTest {
         List.of(
             new Row("sft", 2e-5, "cosine", 1024, "truncate", true),
             new Row("reward", 5e-6, "linear", 512, "drop", false),
+            new Row("ppo", 3e-6, "constant", 512, "drop", false),
             new Row("raft", 2e-5, "constant", 512, "drop", false));
     for (Row row : rows) {
-      String extra = row.verb().equals("raft") ? "--reward_model_name_or_path" : "--seed";
-      String value = row.verb().equals("raft") ? model.toString() : "42";
+      boolean takesReward = row.verb().equals("raft") || row.verb().equals("ppo");
+      String extra = takesReward ? "--reward_model_name_or_path" : "--seed";
+      String value = takesReward ? model.toString() : "42";
       ExitCode code =
           run(
               Verbs.ALL,
@@ -285,6 +287,56 @@ class MainTest {
   }
 
   @Test
+  void defaultsOfPpo() {
+    // The row of ppo in the contract.
+    ExitCode code =
+        run(
+            Verbs.ALL,
+            "validate",
+            "ppo",
+            "--model_name_or_path",
+            model.toString(),
+            "--dataset_path",
+            data.toString(),
+            "--output_dir",
+            "o");
+    assertEquals(ExitCode.DONE, code, errors().toString());
+    for (String line :
+        List.of(
+            "total_episodes: none",
+            "rollout_batch_size: 64",
+            "num_ppo_epochs: 4",
+            "mini_batch_size: 32",
+            "kl_coef: 0.05",
+            "kl_estimator: k1",
+            "adaptive_kl_target: none",
+            "adaptive_kl_horizon: 10000.0",
+            "gamma: 1.0",
+            "lam: 0.95",
+            "cliprange: 0.2",
+            "cliprange_value: 0.2",
+            "dual_clip: none",
+            "vf_coef: 0.1",
+            "entropy_coef: 0.0",
+            "whiten_advantages: true",
+            "whiten_rewards: false",
+            "scale_reward: none",
+            "cliprange_reward: none",
+            "missing_eos_penalty: none",
+            "length_penalty: 0.0",
+            "num_layers_unfrozen: -1",
+            "num_value_layers_unfrozen: 0",
+            "value_model_name_or_path: none",
+            "value_learning_rate: none",
+            "target_kl: none",
+            "temperature: 1.0",
+            "top_k: 0",
+            "top_p: 1.0")) {
+      assertTrue(out().contains("\n" + line + "\n"), line);
+    }
+  }
+
+  @Test
   void raftRules() {
     ExitCode code =
         run(
@@ -311,8 +363,9 @@ class MainTest {
     assertEquals(ExitCode.CONFIG, run(Verbs.ALL, "validate", "stf"));
     assertEquals(
         List.of(
-            "error: validate: unknown kind 'stf', allowed: sft, reward, raft, generate, score,"
-                + " select, inspect, delta, merge-lora, bench, quickstart, demo"),
+            "error: validate: unknown kind 'stf', allowed: sft, reward, raft, ppo, generate,"
+                + " score, serve-reward, select, inspect, delta, merge-lora, bench, quickstart,"
+                + " demo"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));
@@ -322,8 +375,8 @@ class MainTest {
   void overviewAndVersion() {
     Work work = new Work(() -> ExitCode.DONE, new ArrayList<>());
     assertEquals(ExitCode.DONE, run(List.of(work), "--help"));
-    assertTrue(out().contains("  work        Works 100 % of the time."), out());
-    assertTrue(out().contains("  validate    "), out());
+    assertTrue(out().contains("  work         Works 100 % of the time."), out());
+    assertTrue(out().contains("  validate     "), out());
     assertEquals(ExitCode.DONE, run(List.of(work), "work", "--help"));
     assertTrue(out().contains("Usage: rlhf work [MODEL] [--config FILE]"), out());
     assertTrue(out().contains("  ./rlhf work model --steps 100\n"), out());

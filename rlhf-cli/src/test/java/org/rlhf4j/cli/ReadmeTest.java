@@ -42,6 +42,14 @@ class ReadmeTest {
                   "--eval_strategy=no",
                   "--prompts_per_iteration=4",
                   "--samples_per_prompt=2",
+                  "--max_new_tokens=8"),
+          "ppo",
+              List.of(
+                  "--max_steps=2",
+                  "--eval_strategy=no",
+                  "--rollout_batch_size=4",
+                  "--mini_batch_size=4",
+                  "--per_device_train_batch_size=2",
                   "--max_new_tokens=8"));
 
   @TempDir Path folder;

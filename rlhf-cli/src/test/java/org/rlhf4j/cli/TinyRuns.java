@@ -43,7 +43,7 @@ final class TinyRuns {
     Files.write(prompts, promptLines);
   }
 
-  /** {@code sft}, {@code reward} or {@code raft} into a folder, in fp32 unless told. */
+  /** {@code sft}, {@code reward}, {@code raft} or {@code ppo} into a folder, in fp32 unless told. */
   List<String> train(String verb, Path output, String... more) {
     Path data =
         switch (verb) {
@@ -67,6 +67,13 @@ final class TinyRuns {
       put(words, "--samples_per_prompt", 4);
       put(words, "--prompts_per_iteration", 12);
       put(words, "--num_raft_iterations", 3);
+    } else if (verb.equals("ppo")) {
+      put(words, "--reward_model_name_or_path", rewardModel);
+      put(words, "--max_new_tokens", 16);
+      put(words, "--rollout_batch_size", 12);
+      put(words, "--mini_batch_size", 6);
+      put(words, "--num_layers_unfrozen", 1);
+      put(words, "--total_episodes", 36);
     } else {
       put(words, "--max_steps", 12);
     }

@@ -12,7 +12,8 @@ import org.rlhf4j.core.report.Provenance;
  * under the same names would be another run.
  *
  * @param start SHA-256 of the weights of the reference, in hexadecimal
- * @param reward SHA-256 of the reward model's weights; null where Java code gives the reward
+ * @param reward SHA-256 of the reward model's weights, or the URL of the server that gives the
+ *     reward; null where Java code does
  * @param value SHA-256 of the weights that the value network starts from; null where it starts from
  *     the policy
  */
@@ -22,15 +23,14 @@ record FixedModels(String start, String reward, String value) {
   private static final String VALUE = "value_weights_sha256";
 
   /**
-   * Reads the weight files.
+   * Reads the weight files of start and value model.
    *
-   * @param reward null for none
    * @param value null for none
    */
-  static FixedModels of(Path start, Path reward, Path value) {
+  static FixedModels of(Path start, String reward, Path value) {
     return new FixedModels(
         Provenance.weightsSha256(start),
-        reward == null ? null : Provenance.weightsSha256(reward),
+        reward,
         value == null ? null : Provenance.weightsSha256(value));
   }
 

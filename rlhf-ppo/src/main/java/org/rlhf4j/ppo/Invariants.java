@@ -30,8 +30,9 @@ final class Invariants {
   void requireRatioOne(double ratio) {
     if (!(Math.abs(ratio - 1) <= tolerance)) {
       throw violated(
-          "the ratio of new to old probability is %s before the first step on a roll-out; it must be"
-              + " 1 within %s".formatted(ratio, tolerance),
+          ("the ratio of new to old probability is %s before the first step on a roll-out; it must be"
+                  + " 1 within %s")
+              .formatted(ratio, tolerance),
           "weights were changed between roll-out and update by something else than the optimizer",
           "dtype bf16 is too coarse for this model: dtype fp32",
           "the device computes the same batch differently each time");
@@ -51,8 +52,9 @@ final class Invariants {
     }
     if (!(most <= tolerance)) {
       throw violated(
-          "policy and reference differ by %s in a log-probability before the first step; they must"
-              + " be the same within %s".formatted(most, tolerance),
+          ("policy and reference differ by %s in a log-probability before the first step; they must"
+                  + " be the same within %s")
+              .formatted(most, tolerance),
           "the start folder is an adapter whose weights are not 0: merge it first (merge-lora)",
           "the device computes the same batch differently each time");
     }
@@ -93,7 +95,7 @@ final class Invariants {
   }
 
   /**
-   * How many tensors of the reference have changed since the start: 0.
+   * How many numbers of the reference's fingerprint have changed since the start: 0.
    *
    * @throws RlhfException where any has
    */
@@ -105,7 +107,8 @@ final class Invariants {
     }
     if (drift > 0) {
       throw violated(
-          "%d of %d tensors of the frozen reference have changed".formatted(drift, now.length),
+          "the frozen reference has changed, %d of %d sums over its tensors are others"
+              .formatted(drift, now.length),
           "code of one's own wrote to the policy's frozen weights, which the reference shares",
           "the memory of the device is faulty");
     }

@@ -36,7 +36,7 @@ import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
-import org.rlhf4j.reward.ModelReward;
+import org.rlhf4j.reward.OpenReward;
 
 /**
  * Proximal policy optimisation (Schulman et al., 2017) of a language model, as Ziegler et al.
@@ -66,14 +66,12 @@ public final class PpoTrainer {
   private final PpoConfig config;
   private final TrainingConfig training;
   private final RunContext context;
+  private final Rewards.OfTokens ofTokens;
   private final RewardFunction reward;
 
   /** A trainer with the configured reward model. */
   public PpoTrainer(PpoConfig config, RunContext context) {
     this(config, context, null);
-    if (config.rollout().rewardModelNameOrPath() == null) {
-      throw RlhfException.config("reward_model_name_or_path: is required and not given");
-    }
   }
 
   /**
@@ -85,12 +83,14 @@ public final class PpoTrainer {
     this.config = config;
     this.training = config.training();
     this.context = context;
-    this.reward = reward;
-    if (reward != null && config.rollout().rewardModelNameOrPath() != null) {
+    this.ofTokens =
+        reward instanceof TokenRewardFunction dense ? new Rewards.OfTokens(dense) : null;
+    this.reward = ofTokens == null ? reward : ofTokens;
+    config.rollout().rewardSource().requireOne(reward);
+    if (ofTokens != null && config.rollout().deltaReward()) {
       throw RlhfException.config(
-          "reward_model_name_or_path: "
-              + config.rollout().rewardModelNameOrPath()
-              + " is not used where Java code gives a reward function; leave it out");
+          "delta_reward true: takes one score off another; the reward function gives one for each"
+              + " token");
     }
   }
 
@@ -121,9 +121,14 @@ public final class PpoTrainer {
   public List<Map<String, Object>> train() {
     try (TrainingRun run = TrainingRun.open("ppo", config, training, context);
         PpoNetworks networks = networks(run);
-        ModelReward rewardModel = reward == null ? rewardModel(run) : null;
+        OpenReward opened =
+            OpenReward.open(
+                run,
+                config.rollout().rewardSource(),
+                reward,
+                config.rollout().generationBatchSize());
         Generator generator = generator(run, networks)) {
-      FixedModels fixedModels = fixedModels();
+      FixedModels fixedModels = fixedModels(opened);
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -133,8 +138,7 @@ public final class PpoTrainer {
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
-      Rewards rewards =
-          new Rewards(reward == null ? rewardModel : reward, config.rollout().deltaReward());
+      Rewards rewards = new Rewards(opened, ofTokens, config.rollout().deltaReward());
       Rollouts rollouts =
           new Rollouts(
               run,
@@ -161,7 +165,7 @@ public final class PpoTrainer {
                 false));
         PpoState state = PpoState.of(run.kept(), run.checkpoint(), config.update(), fixedModels);
         run.keep(state);
-        banner(run, networks, prompts, held, plan);
+        banner(run, networks, prompts, held, plan, opened.name());
 
         Invariants invariants = new Invariants(networks, run.computeType());
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
@@ -208,23 +212,6 @@ public final class PpoTrainer {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
-  private ModelReward rewardModel(TrainingRun run) {
-    String folder = config.rollout().rewardModelNameOrPath();
-    ModelReward model =
-        ModelReward.open(
-            run.torch(),
-            Path.of(folder),
-            run.computeType(),
-            config.rollout().generationBatchSize());
-    if (model.readsText() && run.tokenizer() == null) {
-      model.close();
-      throw RlhfException.config(
-          "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
-              .formatted(folder, training.modelNameOrPath()));
-    }
-    return model;
-  }
-
   private Generator generator(TrainingRun run, PpoNetworks networks) {
     int vocabulary = networks.policy().decoder().spec().vocabularySize();
     int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
@@ -232,12 +219,11 @@ public final class PpoTrainer {
         networks.policy(), run.tokenizer(), config.rollout().sampling(), eosIds);
   }
 
-  private FixedModels fixedModels() {
-    String rewardFolder = config.rollout().rewardModelNameOrPath();
+  private FixedModels fixedModels(OpenReward opened) {
     String valueFolder = config.network().valueModelNameOrPath();
     return FixedModels.of(
         Path.of(training.modelNameOrPath()),
-        rewardFolder == null ? null : Path.of(rewardFolder),
+        opened.identity(),
         valueFolder == null ? null : Path.of(valueFolder));
   }
 
@@ -333,7 +319,12 @@ public final class PpoTrainer {
   }
 
   private void banner(
-      TrainingRun run, PpoNetworks networks, Prompts prompts, Prompts held, Plan plan) {
+      TrainingRun run,
+      PpoNetworks networks,
+      Prompts prompts,
+      Prompts held,
+      Plan plan,
+      String reward) {
     List<PpoNetworks.Line> table = networks.table();
     long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
     long trained =
@@ -358,9 +349,7 @@ public final class PpoTrainer {
                         config.update().miniBatchSize(),
                         config.microBatchSize(),
                         Format.count(plan.totalSteps())))
-            .note(
-                "reward",
-                reward == null ? config.rollout().rewardModelNameOrPath() : "a Java function");
+            .note("reward", reward);
     if (held != null) {
       banner.data("eval", held.data());
     }

@@ -3,29 +3,44 @@ package org.rlhf4j.ppo;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 
 /** Asks the reward, and checks what it answers. */
 final class Rewards {
   private final RewardFunction function;
+  private final OfTokens ofTokens;
   private final boolean isDelta;
+
+  /**
+   * A function of tokens, asked for whole responses: it answers with the sums and remembers what
+   * they are of.
+   */
+  static final class OfTokens implements RewardFunction {
+    private final TokenRewardFunction function;
+    private double[][] last;
+
+    OfTokens(TokenRewardFunction function) {
+      this.function = function;
+    }
+
+    @Override
+    public double[] rewards(List<Completion> completions) {
+      last = TokenRewardFunction.checked(function, completions);
+      return Arrays.stream(last).mapToDouble(row -> Arrays.stream(row).sum()).toArray();
+    }
+  }
 
   /**
    * Rewards by a function, which is the caller's.
    *
+   * @param ofTokens what {@code function} asks in the end; null where that has one for each response
    * @param isDelta whether the score of the data set's own answer is taken off
-   * @throws RlhfException if the function gives a reward for each token, and {@code isDelta}
    */
-  Rewards(RewardFunction function, boolean isDelta) {
+  Rewards(RewardFunction function, OfTokens ofTokens, boolean isDelta) {
     this.function = function;
+    this.ofTokens = ofTokens;
     this.isDelta = isDelta;
-    if (isDelta && function instanceof TokenRewardFunction) {
-      throw RlhfException.config(
-          "delta_reward true: takes one score off another; the reward function gives one for each"
-              + " token");
-    }
   }
 
   /**
@@ -42,12 +57,6 @@ final class Rewards {
    * @param answers the data set's own, by the prompt's index; looked at for a delta only
    */
   Found of(List<Completion> completions, Map<Integer, Completion> answers) {
-    if (function instanceof TokenRewardFunction dense) {
-      double[][] tokenScores = TokenRewardFunction.checked(dense, completions);
-      double[] sums =
-          Arrays.stream(tokenScores).mapToDouble(row -> Arrays.stream(row).sum()).toArray();
-      return new Found(sums, tokenScores);
-    }
     double[] scores = RewardFunction.checked(function, completions).clone();
     if (isDelta) {
       List<Completion> own =
@@ -57,6 +66,6 @@ final class Rewards {
         scores[i] -= ofOwn[i];
       }
     }
-    return new Found(scores, null);
+    return new Found(scores, ofTokens == null ? null : ofTokens.last);
   }
 }

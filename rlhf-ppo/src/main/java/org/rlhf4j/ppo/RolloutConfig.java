@@ -5,10 +5,10 @@ import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.generate.SamplingConfig;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
- * The keys of what responses are drawn and what they are worth. {@link #rewardModelNameOrPath()},
- * {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
+ * The keys of what responses are drawn and what they are worth. {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
  * where none is set.
  *
  * <p>Tokens are drawn from exactly the distribution whose log-probabilities are trained: {@code
@@ -16,11 +16,7 @@ import org.rlhf4j.core.generate.SamplingConfig;
  * is refused.
  */
 public record RolloutConfig(
-    @Key(
-            doc = "Folder of the reward model; none only where Java code gives a reward function.",
-            defaultValue = Key.NONE,
-            existing = Key.Existing.MODEL_FOLDER)
-        String rewardModelNameOrPath,
+    @Flattened RewardSourceConfig rewardSource,
     @Key(
             doc =
                 "Takes the score of the data set's own answer (chosen or completion) off each score.",

@@ -12,20 +12,16 @@ import org.rlhf4j.core.report.Provenance;
  * under the same names would be another run.
  *
  * @param start SHA-256 of the weights that the distance is measured from, in hexadecimal
- * @param reward SHA-256 of the reward model's weights; null where Java code gives the reward
+ * @param reward SHA-256 of the reward model's weights, or the URL of the server that gives the
+ *     reward; null where Java code does
  */
 record FixedModels(String start, String reward) {
   private static final String START = "start_weights_sha256";
   private static final String REWARD = "reward_weights_sha256";
 
-  /**
-   * Reads the weight files.
-   *
-   * @param reward null for none
-   */
-  static FixedModels of(Path start, Path reward) {
-    return new FixedModels(
-        Provenance.weightsSha256(start), reward == null ? null : Provenance.weightsSha256(reward));
+  /** Reads the start model's weight files. */
+  static FixedModels of(Path start, String reward) {
+    return new FixedModels(Provenance.weightsSha256(start), reward);
   }
 
   /** For a checkpoint. */

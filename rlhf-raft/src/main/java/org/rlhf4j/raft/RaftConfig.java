@@ -9,10 +9,10 @@ import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.generate.SamplingConfig;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
- * The keys of {@code raft}: reward-ranked fine-tuning. {@link #rewardModelNameOrPath()} is null
- * where none is set.
+ * The keys of {@code raft}: reward-ranked fine-tuning.
  *
  * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
  * max_new_tokens} tokens. The held-out prompts are answered before the first and after every
@@ -31,11 +31,7 @@ public record RaftConfig(
             },
             without = {"num_train_epochs"})
         TrainingConfig training,
-    @Key(
-            doc = "Folder of the reward model; none only where Java code gives a reward function.",
-            defaultValue = Key.NONE,
-            existing = Key.Existing.MODEL_FOLDER)
-        String rewardModelNameOrPath,
+    @Flattened RewardSourceConfig rewardSource,
     @Key(
             doc = "Rounds of sampling, scoring, selecting and training.",
             defaultValue = "20",

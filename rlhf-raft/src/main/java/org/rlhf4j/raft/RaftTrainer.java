@@ -37,7 +37,7 @@ import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.core.train.TrainingRun;
-import org.rlhf4j.reward.ModelReward;
+import org.rlhf4j.reward.OpenReward;
 
 /**
  * Reward-ranked fine-tuning (Dong et al., 2023). Each iteration draws K responses to the next
@@ -69,9 +69,6 @@ public final class RaftTrainer {
   /** A trainer with the configured reward model. */
   public RaftTrainer(RaftConfig config, RunContext context) {
     this(config, context, null);
-    if (config.rewardModelNameOrPath() == null) {
-      throw RlhfException.config("reward_model_name_or_path: is required and not given");
-    }
   }
 
   /** A trainer with a reward of one's own, for a configuration without a reward model. */
@@ -80,12 +77,7 @@ public final class RaftTrainer {
     this.training = config.training();
     this.context = context;
     this.reward = reward;
-    if (reward != null && config.rewardModelNameOrPath() != null) {
-      throw RlhfException.config(
-          "reward_model_name_or_path: "
-              + config.rewardModelNameOrPath()
-              + " is not used where Java code gives a reward function; leave it out");
-    }
+    config.rewardSource().requireOne(reward);
   }
 
   /**
@@ -99,12 +91,11 @@ public final class RaftTrainer {
     try (TrainingRun run = TrainingRun.open("raft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.torch(), run.start(), run.trainable());
         CausalLm start = startModel(run, model);
-        ModelReward rewardModel = reward == null ? rewardModel(run) : null;
+        OpenReward opened =
+            OpenReward.open(run, config.rewardSource(), reward, config.generationBatchSize());
         Generator generator = generator(run, model)) {
       FixedModels fixedModels =
-          FixedModels.of(
-              Path.of(training.modelNameOrPath()),
-              reward == null ? Path.of(config.rewardModelNameOrPath()) : null);
+          FixedModels.of(Path.of(training.modelNameOrPath()), opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -118,7 +109,7 @@ public final class RaftTrainer {
           new Rollouts(
               run,
               new Rollouts.Models(model, start, generator),
-              reward == null ? rewardModel : reward,
+              opened,
               config.sampling(),
               config.generationBatchSize());
       PromptSchedule schedule =
@@ -145,7 +136,8 @@ public final class RaftTrainer {
                 false));
         RaftState state = RaftState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
-        RunBanner banner = banner(run, model, data, schedule, planned);
+        RunBanner banner = banner(run, model, data, schedule, planned)
+                .note("reward", opened.name());
         if (held != null) {
           banner.data("eval", held);
         }
@@ -201,22 +193,6 @@ public final class RaftTrainer {
         ? ModelLoader.causalLm(
             run.torch(), folder, new ModelLoader.Options(run.computeType(), false))
         : ModelLoader.reference(model, folder);
-  }
-
-  private ModelReward rewardModel(TrainingRun run) {
-    ModelReward model =
-        ModelReward.open(
-            run.torch(),
-            Path.of(config.rewardModelNameOrPath()),
-            run.computeType(),
-            config.generationBatchSize());
-    if (model.readsText() && run.tokenizer() == null) {
-      model.close();
-      throw RlhfException.config(
-          "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
-              .formatted(config.rewardModelNameOrPath(), training.modelNameOrPath()));
-    }
-    return model;
   }
 
   private Generator generator(TrainingRun run, CausalLm model) {
@@ -298,8 +274,7 @@ public final class RaftTrainer {
                     Format.count(schedule.size()),
                     config.samplesPerPrompt(),
                     Format.count(planned.rows()),
-                    config.epochsPerIteration()))
-        .note("reward", reward == null ? config.rewardModelNameOrPath() : "a Java function");
+                    config.epochsPerIteration()));
   }
 
   /** Draws, scores and selects. False where somebody asked to stop. */

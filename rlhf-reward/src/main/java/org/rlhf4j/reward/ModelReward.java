@@ -83,15 +83,29 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
   public double[] rewards(List<Completion> completions) {
     List<TokenRow> rows = new ArrayList<>();
     for (Completion completion : completions) {
-      TokenRow row = TokenRow.allTargets(ids(completion));
-      int context = model.decoder().spec().maxPositions();
-      if (row.length() > context) {
-        throw RlhfException.input(
-            "%s has %d tokens for the reward model %s, whose context (max_position_embeddings) is %d"
-                .formatted(completion.place(), row.length(), folder, context));
-      }
-      rows.add(row);
+      rows.add(row(completion.place(), completion.index(), response(completion)));
     }
+    return scores(rows);
+  }
+
+  /**
+   * The scores of whole texts, prompt and response together, for a model that {@linkplain
+   * #readsText() reads text}.
+   *
+   * @param list what messages call the list of the texts
+   * @return a score for each, in their order
+   * @throws RlhfException where a text cannot be read or is longer than the context
+   */
+  public double[] scores(String list, List<String> texts) {
+    List<TokenRow> rows = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      String place = list + "[" + i + "]";
+      rows.add(row(place, i, new Example.Response("", texts.get(i), null, null)));
+    }
+    return scores(rows);
+  }
+
+  private double[] scores(List<TokenRow> rows) {
     float[] scores = scorer.scores(model, rows);
     double[] rewards = new double[scores.length];
     for (int i = 0; i < rewards.length; i++) {
@@ -102,19 +116,34 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
 
   /** What the model reads. */
   int[] ids(Completion completion) {
+    return ids(completion.place(), completion.index(), response(completion));
+  }
+
+  private static Example.Response response(Completion completion) {
+    return new Example.Response(
+        completion.prompt(), completion.text(), completion.promptIds(), completion.ids());
+  }
+
+  private TokenRow row(String place, int index, Example.Response response) {
+    TokenRow row = TokenRow.allTargets(ids(place, index, response));
+    int context = model.decoder().spec().maxPositions();
+    if (row.length() > context) {
+      throw RlhfException.input(
+          "%s has %d tokens for the reward model %s, whose context (max_position_embeddings) is %d"
+              .formatted(place, row.length(), folder, context));
+    }
+    return row;
+  }
+
+  private int[] ids(String place, int index, Example.Response response) {
     Encoded<TokenRow> encoded =
-        encoder.encodeResponse(
-            new RowOrigin(folder, 0, completion.index()),
-            new Example.Response(
-                completion.prompt(), completion.text(), completion.promptIds(), completion.ids()),
-            false);
+        encoder.encodeResponse(new RowOrigin(folder, 0, index), response, false);
     if (encoded instanceof Encoded.Kept<TokenRow> kept) {
       return kept.value().ids();
     }
     String reason =
         encoded instanceof Encoded.Bad<TokenRow> bad ? bad.reason() : "the text cannot be read";
-    throw RlhfException.input(
-        completion.place() + " cannot be scored by " + folder + ": " + reason);
+    throw RlhfException.input(place + " cannot be scored by " + folder + ": " + reason);
   }
 
   @Override

@@ -135,7 +135,8 @@ final class PpoAblations {
       if (process.exitValue() != ExitCode.DONE.code()) {
         throw RlhfException.environment(
             "the training in a process of its own failed with exit code %d; its output is in %s"
-                .formatted(process.exitValue(), log));
+                .formatted(process.exitValue(), log),
+            null);
       }
       return true;
     } catch (IOException e) {

@@ -214,14 +214,19 @@ public final class ConfigBuilder<C extends Record> {
     if (existing == Key.Existing.NOTHING || value == null) {
       return;
     }
-    boolean folder = existing == Key.Existing.MODEL_FOLDER;
+    boolean url = existing == Key.Existing.MODEL_FOLDER_OR_URL;
+    boolean folder = url || existing == Key.Existing.MODEL_FOLDER;
     Given source = source(key);
     String place = source == null ? key.name() : source.place();
     List<?> paths = value instanceof List<?> list ? list : List.of(value);
     for (Object each : paths) {
+      if (url && ServerUrl.isMeant(each.toString())) {
+        continue;
+      }
       Path path = Path.of(each.toString());
       if (!Files.exists(path)) {
-        missing.add(place + ": no such " + (folder ? "folder: " : "file: ") + path);
+        String other = url ? "; a server's URL begins with http:// or https://" : "";
+        missing.add(place + ": no such " + (folder ? "folder: " : "file: ") + path + other);
       } else if (Files.isDirectory(path) != folder) {
         missing.add(place + ": is no " + (folder ? "folder: " : "file: ") + path);
       }

@@ -58,6 +58,8 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
       allowed = "a size such as 5GB, 512MiB or 1000000";
     } else if (element == Path.class) {
       allowed = "a path";
+    } else if (takesUrl()) {
+      allowed = "the path of a folder, the URL of a server";
     } else {
       allowed = "a text";
     }
@@ -76,6 +78,8 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
       word = "CHOICE";
     } else if (element == ByteSize.class) {
       word = "SIZE";
+    } else if (takesUrl()) {
+      word = "PATH|URL";
     } else if (element == Path.class
         || element == ResumeFrom.class
         || declaration.existing() != Key.Existing.NOTHING) {
@@ -126,6 +130,11 @@ public record ConfigKey(String name, Type type, Key declaration, String defaultV
             ? String.format(Locale.ROOT, "%.0f", limit)
             : Double.toString(limit);
     text.append(text.length() == 0 ? " " : " and ").append(relation).append(' ').append(number);
+  }
+
+  /** Whether a value may be the URL of a server. */
+  boolean takesUrl() {
+    return declaration.existing() == Key.Existing.MODEL_FOLDER_OR_URL;
   }
 
   /** Whether {@code none} stands for null. */

@@ -57,6 +57,8 @@ public @interface Key {
     /** A file, or several. */
     FILE,
     /** The folder of a model. */
-    MODEL_FOLDER
+    MODEL_FOLDER,
+    /** The folder of a model, or the URL of a server, which is not asked. */
+    MODEL_FOLDER_OR_URL
   }
 }

@@ -136,6 +136,8 @@ final class ValueReader {
       }
     } else if (text.isEmpty()) {
       throw refused("an empty text", key);
+    } else if (key.takesUrl() && ServerUrl.isMeant(text)) {
+      ServerUrl.parse(text);
     }
     return text;
   }

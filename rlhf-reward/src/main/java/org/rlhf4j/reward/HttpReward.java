@@ -1,0 +1,353 @@
+package org.rlhf4j.reward;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.channels.UnresolvedAddressException;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.config.ServerUrl;
+import org.rlhf4j.core.report.DisplayText;
+import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.train.RewardFunction;
+
+/**
+ * Rewards from a server that speaks OpenRLHF's JSON. Asked by POST
+ *
+ * <pre>{@code {"query": ["prompt and response", …], "prompts": ["prompt", …], "labels": ["", …]}}</pre>
+ *
+ * it answers {@code {"rewards": [0.5, …]}}, or {@code scores} where it has no {@code rewards}; other
+ * fields of the answer are not read. Texts are without special tokens; there are no labels.
+ *
+ * <p>A server that cannot be reached, or answers 408, 429 or 5xx, is asked again after longer and
+ * longer waits, or after its {@code Retry-After}. Redirects are not followed.
+ */
+public final class HttpReward implements RewardFunction {
+  private static final String PATH = "/get_reward";
+  private static final String REWARDS = "rewards";
+  private static final String SCORES = "scores";
+  private static final int UNAUTHORIZED = 401;
+  private static final int FORBIDDEN = 403;
+  private static final int REQUEST_TIMEOUT = 408;
+  private static final int TOO_MANY_REQUESTS = 429;
+  private static final int SERVER_FAILURE = 500;
+  private static final int BODY_SHOWN = 300;
+
+  /** Python servers may write NaN; it is then named as what it is. */
+  private static final JsonMapper JSON =
+      JsonMapper.builder()
+          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
+  private final URI url;
+  private final String token;
+  private final Options options;
+  private final HttpClient client;
+
+  /**
+   * How a server is asked.
+   *
+   * @param batchSize texts of one request, at least 1
+   * @param timeoutSeconds for one request, all attempts and waits together; 0: no limit
+   * @param attempts at most, at least 1
+   * @param firstWaitSeconds between the first two attempts; each later wait is twice as long
+   * @param largestBodyBytes of a request, and of an answer
+   */
+  public record Options(
+      int batchSize,
+      double timeoutSeconds,
+      int attempts,
+      double firstWaitSeconds,
+      int largestBodyBytes) {
+    private static final int STANDARD_ATTEMPTS = 6;
+    private static final int STANDARD_LARGEST_BODY = 64 << 20;
+
+    /** Six attempts within half a minute, bodies of at most 64 MiB. */
+    public static Options standard(int batchSize, double timeoutSeconds) {
+      return new Options(batchSize, timeoutSeconds, STANDARD_ATTEMPTS, 1, STANDARD_LARGEST_BODY);
+    }
+  }
+
+  /**
+   * A client; nothing is sent yet.
+   *
+   * @param url where to post; without a path, {@code /get_reward} of that server
+   * @param token sent as {@code Authorization: Bearer}; null for none
+   * @throws IllegalArgumentException if it is not that of an HTTP server
+   */
+  public HttpReward(URI url, String token, Options options) {
+    URI checked = ServerUrl.parse(url.toString());
+    String path = checked.getRawPath();
+    boolean bare = (path.isEmpty() || path.equals("/")) && checked.getRawQuery() == null;
+    this.url = bare ? checked.resolve(PATH) : checked;
+    this.token = token == null ? null : RewardToken.checked(token);
+    this.options = options;
+    // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token away.
+    this.client =
+        HttpClient.newBuilder()
+            .version(HttpClient.Version.HTTP_1_1)
+            .followRedirects(HttpClient.Redirect.NEVER)
+            .build();
+  }
+
+  /**
+   * Asks the server.
+   *
+   * @throws RlhfException that names the URL: where the server is not there or too slow, refuses the
+   *     request, or answers with anything but one number for each response
+   */
+  @Override
+  public double[] rewards(List<Completion> completions) {
+    double[] rewards = new double[completions.size()];
+    for (int from = 0; from < rewards.length; from += options.batchSize()) {
+      int to = Math.min(rewards.length, from + options.batchSize());
+      double[] part = ask(completions.subList(from, to));
+      System.arraycopy(part, 0, rewards, from, part.length);
+    }
+    return rewards;
+  }
+
+  private double[] ask(List<Completion> completions) {
+    byte[] body = body(completions);
+    Deadline deadline = new Deadline(options.timeoutSeconds());
+    double wait = options.firstWaitSeconds();
+    for (int attempt = 1; ; attempt++) {
+      String failure;
+      Throwable cause = null;
+      double asked = 0;
+      try {
+        HttpResponse<byte[]> response = send(body, deadline);
+        if (!isWorthAnother(response.statusCode())) {
+          return read(response, completions);
+        }
+        failure = refusal(response);
+        asked = retryAfter(response);
+      } catch (IOException e) {
+        failure = "cannot be reached: " + reason(e);
+        cause = e;
+      } catch (TimeoutException e) {
+        throw RlhfException.environment(
+            "%s: no answer within %s s (reward_timeout_s)"
+                .formatted(url, Format.number(options.timeoutSeconds())),
+            e);
+      }
+      double pause = Math.max(wait, asked);
+      if (attempt == options.attempts() || deadline.left() <= pause) {
+        throw RlhfException.environment(
+            "%s: %s (%s)"
+                .formatted(url, failure, attempt == 1 ? "1 attempt" : attempt + " attempts"),
+            cause);
+      }
+      sleep(pause);
+      wait *= 2;
+    }
+  }
+
+  /** The moment at which an answer comes too late. */
+  private static final class Deadline {
+    private final double seconds;
+    private final long start = System.nanoTime();
+
+    Deadline(double seconds) {
+      this.seconds = seconds > 0 ? seconds : Double.POSITIVE_INFINITY;
+    }
+
+    double left() {
+      return seconds - (System.nanoTime() - start) * 1e-9;
+    }
+  }
+
+  private static void sleep(double seconds) {
+    try {
+      TimeUnit.NANOSECONDS.sleep((long) (seconds * 1e9));
+    } catch (InterruptedException e) {
+      throw interrupted(e);
+    }
+  }
+
+  private static RlhfException interrupted(InterruptedException e) {
+    Thread.currentThread().interrupt();
+    return RlhfException.environment("interrupted while waiting for the reward server", e);
+  }
+
+  private byte[] body(List<Completion> completions) {
+    ObjectNode request = JSON.createObjectNode();
+    ArrayNode queries = request.putArray("query");
+    ArrayNode prompts = request.putArray("prompts");
+    ArrayNode labels = request.putArray("labels");
+    for (Completion completion : completions) {
+      queries.add(completion.prompt() + completion.text());
+      prompts.add(completion.prompt());
+      labels.add("");
+    }
+    byte[] body;
+    try {
+      body = JSON.writeValueAsBytes(request);
+    } catch (JsonProcessingException e) {
+      throw RlhfException.input(
+          "%s: %s or a later one cannot be sent: %s"
+              .formatted(url, completions.get(0).place(), e.getOriginalMessage()),
+          e);
+    }
+    if (body.length > options.largestBodyBytes()) {
+      throw RlhfException.input(
+          "%s: a request of %d texts has %d bytes, at most %d are sent; lower generation_batch_size"
+              .formatted(url, completions.size(), body.length, options.largestBodyBytes()));
+    }
+    return body;
+  }
+
+  private HttpResponse<byte[]> send(byte[] body, Deadline deadline)
+      throws IOException, TimeoutException {
+    double left = deadline.left();
+    HttpRequest.Builder request =
+        HttpRequest.newBuilder(url)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json")
+            .POST(HttpRequest.BodyPublishers.ofByteArray(body));
+    if (token != null) {
+      request.header("Authorization", "Bearer " + token);
+    }
+    // The request's own timeout would end with the headers, this one ends with the body.
+    CompletableFuture<HttpResponse<byte[]>> answer =
+        client.sendAsync(
+            request.build(), info -> new BoundedBody(url, options.largestBodyBytes()));
+    try {
+      return Double.isInfinite(left)
+          ? answer.get()
+          : answer.get((long) (left * 1e9), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      answer.cancel(true);
+      throw e;
+    } catch (InterruptedException e) {
+      answer.cancel(true);
+      throw interrupted(e);
+    } catch (ExecutionException e) {
+      for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+        if (cause instanceof RlhfException known) {
+          throw known;
+        }
+      }
+      if (e.getCause() instanceof IOException failure) {
+        throw failure;
+      }
+      throw new IllegalStateException("sending fails with nothing but I/O", e);
+    }
+  }
+
+  private static boolean isWorthAnother(int status) {
+    return status == REQUEST_TIMEOUT || status == TOO_MANY_REQUESTS || status >= SERVER_FAILURE;
+  }
+
+  private static String reason(IOException e) {
+    if (e.getMessage() != null) {
+      return e.getMessage();
+    } else if (e.getCause() instanceof UnresolvedAddressException) {
+      return "the host is not known";
+    }
+    return e instanceof ConnectException ? "the connection is refused" : e.getClass().getName();
+  }
+
+  /** Seconds that the server asks for; 0 where it does not, or gives a date. */
+  private static double retryAfter(HttpResponse<byte[]> response) {
+    String value = response.headers().firstValue("Retry-After").orElse("");
+    return value.matches("[0-9]{1,6}") ? Integer.parseInt(value) : 0;
+  }
+
+  /** The status with what the server says of it. */
+  private static String refusal(HttpResponse<byte[]> response) {
+    String text = new String(response.body(), StandardCharsets.UTF_8);
+    try {
+      JsonNode json = JSON.readTree(text);
+      for (String field : List.of("error", "detail", "message")) {
+        if (json.path(field).isTextual()) {
+          text = json.path(field).asText();
+        }
+      }
+    } catch (JsonProcessingException e) {
+      // Shown as it is.
+    }
+    String shown = DisplayText.cut(DisplayText.oneLine(text.strip()), BODY_SHOWN);
+    return "answers " + response.statusCode() + (shown.isEmpty() ? "" : ": " + shown);
+  }
+
+  private double[] read(HttpResponse<byte[]> response, List<Completion> completions) {
+    int status = response.statusCode();
+    if (status == UNAUTHORIZED || status == FORBIDDEN) {
+      throw RlhfException.config(
+          "%s: %s; the token is what the environment variable %s holds, %s"
+              .formatted(
+                  url,
+                  refusal(response),
+                  RewardToken.VARIABLE,
+                  token == null ? "and none is set" : "and another is needed"));
+    } else if (status >= 300 && status < 400) {
+      String place = response.headers().firstValue("Location").orElse("nowhere");
+      throw RlhfException.config(
+          "%s: answers %d, moved to %s; redirects are not followed"
+              .formatted(url, status, DisplayText.cut(DisplayText.oneLine(place), BODY_SHOWN)));
+    } else if (status >= 400) {
+      throw RlhfException.input(
+          "%s: %s (the first of %d texts is %s)"
+              .formatted(
+                  url, refusal(response), completions.size(), completions.get(0).place()));
+    }
+    JsonNode answer = parse(response.body());
+    JsonNode rewards = answer.has(REWARDS) ? answer.get(REWARDS) : answer.get(SCORES);
+    if (rewards == null || !rewards.isArray()) {
+      throw unreadable(
+          "the answer has no list %s, nor %s".formatted(REWARDS, SCORES), response.body(), null);
+    }
+    if (rewards.size() != completions.size()) {
+      throw RlhfException.input(
+          "%s: gave %d rewards for %d responses; one for each is needed"
+              .formatted(url, rewards.size(), completions.size()));
+    }
+    double[] values = new double[rewards.size()];
+    for (int i = 0; i < values.length; i++) {
+      if (!rewards.get(i).isNumber()) {
+        throw RlhfException.input(
+            "%s: the reward of %s is no number but %s"
+                .formatted(
+                    url,
+                    completions.get(i).place(),
+                    DisplayText.cut(DisplayText.oneLine(rewards.get(i).toString()), BODY_SHOWN)));
+      }
+      values[i] = rewards.get(i).doubleValue();
+    }
+    return values;
+  }
+
+  private JsonNode parse(byte[] body) {
+    try {
+      return JSON.readTree(new String(body, StandardCharsets.UTF_8));
+    } catch (JsonProcessingException e) {
+      throw unreadable("the answer is no JSON: " + e.getOriginalMessage(), body, e);
+    }
+  }
+
+  private RlhfException unreadable(String what, byte[] body, Throwable cause) {
+    String text = new String(body, 0, Math.min(body.length, 4 * BODY_SHOWN), StandardCharsets.UTF_8);
+    String shown = DisplayText.cut(DisplayText.oneLine(text.strip()), BODY_SHOWN);
+    return RlhfException.input(
+        "%s: %s; it begins with: %s".formatted(url, DisplayText.oneLine(what), shown), cause);
+  }
+}

@@ -1,0 +1,98 @@
+package org.rlhf4j.reward;
+
+import java.nio.file.Path;
+import java.util.List;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.config.ServerUrl;
+import org.rlhf4j.core.report.Provenance;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.TrainingRun;
+
+/** The reward of a run, wherever it comes from: a folder, a server, or a Java function. */
+public final class OpenReward implements RewardFunction, AutoCloseable {
+  private final String name;
+  private final String identity;
+  private final RewardFunction function;
+  private final Runnable closing;
+
+  private OpenReward(String name, String identity, RewardFunction function, Runnable closing) {
+    this.name = name;
+    this.identity = identity;
+    this.function = function;
+    this.closing = closing;
+  }
+
+  /**
+   * Opens what a configuration names, or takes a function.
+   *
+   * @param function of Java code, or null: {@code source} names a folder or a URL then
+   * @param batchSize texts that are scored, or sent, side by side
+   * @return closed by the caller
+   * @throws RlhfException if a folder holds no reward model that can be used, and where texts are
+   *     needed that a run without a tokenizer does not have
+   */
+  public static OpenReward open(
+      TrainingRun run, RewardSourceConfig source, RewardFunction function, int batchSize) {
+    String name = source.rewardModelNameOrPath();
+    double seconds = source.rewardTimeoutS();
+    if (function != null) {
+      String what = "a Java function";
+      if (seconds == 0) {
+        return new OpenReward(what, null, function, () -> {});
+      }
+      TimedReward timed = new TimedReward(function, seconds);
+      return new OpenReward(what, null, timed, timed::close);
+    }
+    if (ServerUrl.isMeant(name)) {
+      requireTexts(run, name);
+      HttpReward server =
+          new HttpReward(
+              ServerUrl.parse(name),
+              RewardToken.fromEnvironment(),
+              HttpReward.Options.standard(batchSize, seconds));
+      return new OpenReward(name, name, server, () -> {});
+    }
+    Path folder = Path.of(name);
+    ModelReward model = ModelReward.open(run.torch(), folder, run.computeType(), batchSize);
+    try {
+      if (model.readsText()) {
+        requireTexts(run, name);
+      }
+      return new OpenReward(name, Provenance.weightsSha256(folder), model, model::close);
+    } catch (RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  private static void requireTexts(TrainingRun run, String name) {
+    if (run.tokenizer() == null) {
+      throw RlhfException.config(
+          "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
+              .formatted(name, run.start().path()));
+    }
+  }
+
+  /** What the start banner calls it: path, URL, or that it is a function. */
+  public String name() {
+    return name;
+  }
+
+  /**
+   * What a resumed run must find again: the SHA-256 of the weights in hexadecimal, or the URL; null
+   * where Java code gives the reward.
+   */
+  public String identity() {
+    return identity;
+  }
+
+  @Override
+  public double[] rewards(List<Completion> completions) {
+    return function.rewards(completions);
+  }
+
+  @Override
+  public void close() {
+    closing.run();
+  }
+}

@@ -1,0 +1,343 @@
+package org.rlhf4j.reward;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RewardFunction.Completion;
+
+@Timeout(60)
+class HttpRewardTest {
+  private static final JsonMapper JSON = new JsonMapper();
+
+  /** What the server was asked: path, token, body. */
+  private record Asked(String path, String token, JsonNode body) {}
+
+  /** What the server does about a request, by its number from 0. */
+  @FunctionalInterface
+  private interface Behaviour {
+    void answer(HttpExchange exchange, int number) throws IOException;
+  }
+
+  private final List<Asked> asked = new CopyOnWriteArrayList<>();
+  private final CountDownLatch end = new CountDownLatch(1);
+  private final ExecutorService threads = Executors.newCachedThreadPool();
+  private HttpServer server;
+  private String url;
+  private Behaviour behaviour;
+
+  @BeforeEach
+  void start() throws IOException {
+    server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+    server.setExecutor(threads);
+    server.createContext(
+        "/",
+        exchange -> {
+          try (exchange) {
+            JsonNode body = JSON.readTree(exchange.getRequestBody().readAllBytes());
+            String token = exchange.getRequestHeaders().getFirst("Authorization");
+            asked.add(new Asked(exchange.getRequestURI().toString(), token, body));
+            behaviour.answer(exchange, asked.size() - 1);
+          }
+        });
+    server.start();
+    url = "http://127.0.0.1:" + server.getAddress().getPort();
+  }
+
+  @AfterEach
+  void stop() {
+    end.countDown();
+    server.stop(0);
+    threads.shutdownNow();
+  }
+
+  private static void send(HttpExchange exchange, int status, String body) throws IOException {
+    byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+    exchange.sendResponseHeaders(status, bytes.length == 0 ? -1 : bytes.length);
+    exchange.getResponseBody().write(bytes);
+  }
+
+  private void always(int status, String body) {
+    behaviour = (exchange, number) -> send(exchange, status, body);
+  }
+
+  private static HttpReward.Options options(int batchSize, double timeout) {
+    return new HttpReward.Options(batchSize, timeout, 3, 0.02, 10_000);
+  }
+
+  private double[] ask(String where, String token, HttpReward.Options options, int count) {
+    List<Completion> completions = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      completions.add(
+          new Completion(i, 0, "P" + i, " été 😀" + i, new int[] {1}, new int[] {2, 3}));
+    }
+    return RewardFunction.checked(new HttpReward(URI.create(where), token, options), completions);
+  }
+
+  private double[] ask(int count) {
+    return ask(url, null, options(8, 20), count);
+  }
+
+  private void refused(ExitCode code, String... parts) {
+    refused(assertThrows(RlhfException.class, () -> ask(2)), code, parts);
+  }
+
+  private void refused(RlhfException found, ExitCode code, String... parts) {
+    assertEquals(code, found.exitCode(), found.getMessage());
+    assertEquals(1, found.getMessage().lines().count(), found.getMessage());
+    assertTrue(found.getMessage().startsWith(url + "/get_reward: "), found.getMessage());
+    for (String part : parts) {
+      assertTrue(found.getMessage().contains(part), found.getMessage());
+    }
+  }
+
+  @Test
+  void textsGoOutInBatchesAndNumbersComeBackInOrder() throws IOException {
+    behaviour =
+        (exchange, number) -> {
+          List<Double> rewards = new ArrayList<>();
+          for (JsonNode query : asked.get(number).body().path("query")) {
+            String text = query.asText();
+            rewards.add(0.5 + Integer.parseInt(text.substring(text.length() - 1)));
+          }
+          send(exchange, 200, "{\"rewards\": %s, \"extra_logs\": {}}".formatted(rewards));
+        };
+    assertArrayEquals(
+        new double[] {0.5, 1.5, 2.5, 3.5, 4.5}, ask(url, null, options(2, 20), 5), 0);
+    assertEquals(3, asked.size());
+    assertEquals(
+        JSON.readTree(
+            "{\"query\": [\"P2 été 😀2\", \"P3 été 😀3\"], \"prompts\": [\"P2\", \"P3\"],"
+                + " \"labels\": [\"\", \"\"]}"),
+        asked.get(1).body());
+    assertEquals("/get_reward", asked.get(0).path());
+    assertNull(asked.get(0).token());
+  }
+
+  @Test
+  void aPathOfOnesOwnIsKept() {
+    always(200, "{\"scores\": [1, -2e3]}");
+    assertArrayEquals(
+        new double[] {1, -2000}, ask(url + "/rm/v2?model=a", null, options(8, 20), 2), 0);
+    ask(url + "/", null, options(8, 20), 2);
+    assertEquals(
+        List.of("/rm/v2?model=a", "/get_reward"), asked.stream().map(Asked::path).toList());
+  }
+
+  @Test
+  void rewardsCountBeforeScores() {
+    always(200, "{\"scores\": [0.5, 0.5], \"rewards\": [1, 2]}");
+    assertArrayEquals(new double[] {1, 2}, ask(2), 0);
+  }
+
+  @Test
+  void theTokenIsSent() {
+    always(200, "{\"rewards\": [0, 0]}");
+    ask(url, "s3cret", options(8, 20), 2);
+    assertEquals("Bearer s3cret", asked.get(0).token());
+    always(401, "{\"detail\": \"Unauthorized\"}");
+    refused(
+        ExitCode.CONFIG, "answers 401: Unauthorized", "RLHF4J_REWARD_TOKEN holds, and none is set");
+    refused(
+        assertThrows(RlhfException.class, () -> ask(url, "other", options(8, 20), 2)),
+        ExitCode.CONFIG,
+        "and another is needed");
+    assertThrows(RlhfException.class, () -> ask(url, "two words", options(8, 20), 2));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {500, 503, 429, 408})
+  void aServerInTroubleIsAskedAgain(int status) {
+    behaviour =
+        (exchange, number) ->
+            send(exchange, number < 2 ? status : 200, number < 2 ? "no" : "{\"rewards\": [3, 4]}");
+    assertArrayEquals(new double[] {3, 4}, ask(2), 0);
+    assertEquals(3, asked.size());
+  }
+
+  @Test
+  void butNotForever() {
+    always(502, "{\"error\": \"bad\\ngateway\"}");
+    refused(ExitCode.ENVIRONMENT, "answers 502: bad", "gateway (3 attempts)");
+    assertEquals(3, asked.size());
+  }
+
+  @Test
+  void retryAfterIsObeyedAndBoundedByTheTimeout() {
+    behaviour =
+        (exchange, number) -> {
+          exchange.getResponseHeaders().set("Retry-After", number == 0 ? "1" : "3000");
+          send(exchange, 429, "");
+        };
+    long start = System.nanoTime();
+    refused(ExitCode.ENVIRONMENT, "answers 429 (2 attempts)");
+    double seconds = (System.nanoTime() - start) * 1e-9;
+    assertTrue(seconds >= 1 && seconds < 15, seconds + " s");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "404, INPUT, answers 404: Not Found (the first of 2 texts is prompt 0",
+    "400, INPUT, answers 400: Not Found",
+    "413, INPUT, answers 413",
+    "403, CONFIG, answers 403"
+  })
+  void aRefusalIsFinal(int status, ExitCode code, String message) {
+    always(status, "{\"detail\":\"Not Found\"}");
+    refused(code, message);
+    assertEquals(1, asked.size());
+  }
+
+  @Test
+  void redirectsAreNotFollowed() {
+    behaviour =
+        (exchange, number) -> {
+          exchange.getResponseHeaders().set("Location", "http://other/get_reward");
+          send(exchange, 307, "");
+        };
+    refused(ExitCode.CONFIG, "answers 307, moved to http://other/get_reward");
+    assertEquals(1, asked.size());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"rewards\": [1]}|gave 1 rewards for 2 responses; one for each is needed",
+        "{\"rewards\": [1, 2, 3]}|gave 3 rewards for 2 responses",
+        "{\"rewards\": [1, \"2\"]}|the reward of prompt 1, response 0 is no number but \"2\"",
+        "{\"rewards\": [null, 2]}|the reward of prompt 0, response 0 is no number but null",
+        "{\"rewards\": [[1], [2]]}|is no number but [1]",
+        "{\"rewards\": 1}|no list rewards, nor scores; it begins with: {\"rewards\": 1}",
+        "[1, 2]|no list rewards, nor scores",
+        "{\"reward\": [1, 2]}|no list rewards, nor scores",
+        "<html>It works!</html>|the answer is no JSON: ",
+        "{\"rewards\": [1, 2]} 3|the answer is no JSON: ",
+        "{\"rewards\": [1, 2]|the answer is no JSON: ",
+      })
+  void answersThatAreNoRewardsAreNamed(String body, String message) {
+    always(200, body);
+    refused(ExitCode.INPUT, message);
+    assertEquals(1, asked.size());
+  }
+
+  @Test
+  void anEmptyAnswerIsNamed() {
+    always(204, "");
+    refused(ExitCode.INPUT, "no list rewards");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"NaN", "Infinity", "-Infinity", "1e999"})
+  void aNumberThatIsNotFiniteStops(String number) {
+    always(200, "{\"rewards\": [1, " + number + "]}");
+    RlhfException found = assertThrows(RlhfException.class, () -> ask(2));
+    assertEquals(ExitCode.NON_FINITE, found.exitCode());
+    assertTrue(
+        found.getMessage().startsWith("the reward of prompt 1, response 0 is "),
+        found.getMessage());
+  }
+
+  @Test
+  void bodiesAreBounded() {
+    always(200, "{\"rewards\": [1, 2], \"more\": \"" + "x".repeat(20_000) + "\"}");
+    refused(ExitCode.INPUT, "the answer has more than the 10000 bytes that are read");
+    behaviour =
+        (exchange, number) -> {
+          // Without a length, and without an end.
+          exchange.sendResponseHeaders(200, 0);
+          byte[] blanks = " ".repeat(1 << 12).getBytes(StandardCharsets.UTF_8);
+          while (true) {
+            exchange.getResponseBody().write(blanks);
+          }
+        };
+    refused(ExitCode.INPUT, "the answer has more than the 10000 bytes that are read");
+    refused(
+        assertThrows(RlhfException.class, () -> ask(url, null, options(1000, 20), 1000)),
+        ExitCode.INPUT,
+        "at most 10000 are sent; lower generation_batch_size");
+    assertEquals(2, asked.size());
+  }
+
+  @Test
+  void aServerThatHangsIsNotWaitedForForever() {
+    Behaviour silent =
+        (exchange, number) -> {
+          try {
+            end.await();
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+        };
+    Behaviour halfWay =
+        (exchange, number) -> {
+          exchange.sendResponseHeaders(200, 100);
+          exchange.getResponseBody().write('{');
+          exchange.getResponseBody().flush();
+          silent.answer(exchange, number);
+        };
+    for (Behaviour each : List.of(silent, halfWay)) {
+      behaviour = each;
+      long start = System.nanoTime();
+      refused(
+          assertThrows(RlhfException.class, () -> ask(url, null, options(8, 0.5), 2)),
+          ExitCode.ENVIRONMENT,
+          "no answer within 0.5 s (reward_timeout_s)");
+      double seconds = (System.nanoTime() - start) * 1e-9;
+      assertTrue(seconds >= 0.5 && seconds < 20, seconds + " s");
+    }
+  }
+
+  @Test
+  void aServerThatIsNotThereIsAskedAgainAndNamed() throws IOException {
+    int port;
+    try (ServerSocket socket = new ServerSocket(0)) {
+      port = socket.getLocalPort();
+    }
+    url = "http://127.0.0.1:" + port;
+    refused(ExitCode.ENVIRONMENT, "cannot be reached: the connection is refused (3 attempts)");
+    url = "http://no-such-host.invalid";
+    refused(ExitCode.ENVIRONMENT, "cannot be reached: ", "(3 attempts)");
+  }
+
+  @Test
+  void aConnectionThatBreaksIsTriedAgain() {
+    behaviour =
+        (exchange, number) -> {
+          if (number > 0) {
+            send(exchange, 200, "{\"rewards\": [1, 2]}");
+          }
+          // Else closed without a word.
+        };
+    assertArrayEquals(new double[] {1, 2}, ask(2), 0);
+    assertEquals(2, asked.size());
+  }
+}
