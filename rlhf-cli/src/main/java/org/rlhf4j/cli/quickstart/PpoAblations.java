@@ -235,6 +235,9 @@ final class PpoAblations {
 
   private static String meanAndError(List<Run> runs, int digits, ToDoubleFunction<Run> value) {
     double mean = runs.stream().mapToDouble(value).average().orElseThrow();
+    if (runs.size() == 1) {
+      return fixed(mean, digits);
+    }
     double squares =
         runs.stream().mapToDouble(value).map(one -> (one - mean) * (one - mean)).sum();
     double error = Math.sqrt(squares / (runs.size() - 1) / runs.size());
