@@ -60,7 +60,7 @@ final class OverOptimisation {
               64,
               4,
               new Recipe.Raft(8, 48),
-              new Recipe.Ppo(10, 192, 0),
+              new Recipe.Ppo(16, 128, 0),
               64,
               4,
               new Recipe.Rates(2e-3, 2e-3, 3e-4, 1e-3, 2, 4)),

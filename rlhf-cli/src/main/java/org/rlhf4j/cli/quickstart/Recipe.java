@@ -49,7 +49,7 @@ record Recipe(
         528,
         4,
         new Raft(5, 48),
-        new Ppo(5, 256, 0.05),
+        new Ppo(8, 128, 0.03),
         80,
         4,
         new Rates(2e-3, 2e-3, 3e-4, 1e-3, 2, 2));
