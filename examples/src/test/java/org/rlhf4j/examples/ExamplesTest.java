@@ -18,7 +18,8 @@ class ExamplesTest {
   @TempDir Path folder;
 
   @ParameterizedTest
-  @ValueSource(classes = {
+  @ValueSource(
+      classes = {
         SftExample.class,
         RewardExample.class,
         RaftExample.class,

@@ -23,7 +23,8 @@ final class Signals {
             Runtime.getRuntime().halt(exitCode.code());
           }
           stop.request(exitCode);
-          err.println("Stopping: what is under way is finished and saved first. Again ends at once.");
+          err.println(
+              "Stopping: what is under way is finished and saved first. Again ends at once.");
         });
   }
 }

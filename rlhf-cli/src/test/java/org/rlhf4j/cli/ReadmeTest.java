@@ -15,13 +15,16 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.rlhf4j.core.ExitCode;
 
 /**
  * The commands of the README and of the help run as they stand there, in their order and in a
@@ -52,7 +55,12 @@ class ReadmeTest {
                   "--per_device_train_batch_size=2",
                   "--max_new_tokens=8"));
 
+  /** Where the README has the server. */
+  private static final String SERVED = "http://127.0.0.1:5000";
+
   @TempDir Path folder;
+  private Process server;
+  private String served;
 
   private static Path root() {
     Path place = Path.of("").toAbsolutePath();
@@ -103,21 +111,58 @@ class ReadmeTest {
       if (SHORT.containsKey(verb)) {
         words.add("--overwrite_output_dir=true");
       }
-      List<String> line = new ArrayList<>(java());
-      line.add(Main.class.getName());
-      line.addAll(words);
-      run(line);
+      words.replaceAll(word -> word.equals(SERVED) ? served : word);
+      if (verb.equals("serve-reward")) {
+        serve(words);
+      } else {
+        run(line(words));
+      }
     }
+    server.destroy();
+    assertEquals(ExitCode.TERMINATED.code(), server.waitFor());
     Set<String> all = new TreeSet<>();
     Verbs.ALL.forEach(verb -> all.add(verb.name()));
     assertEquals(all, verbs);
-    for (String made :
-        List.of("runs/hh-raft-tiny/model.safetensors", "runs/by-hand/model.safetensors")) {
-      assertTrue(Files.exists(folder.resolve(made)), made);
+    for (String made : List.of("hh-raft-tiny", "by-hand", "hh-raft-http")) {
+      assertTrue(Files.exists(folder.resolve("runs").resolve(made + "/model.safetensors")), made);
     }
     assertEquals(2, lines("responses.jsonl"));
     assertEquals(16, lines("scores.jsonl"));
     assertEquals(2, lines("selected.jsonl"));
+  }
+
+  private static List<String> line(List<String> words) {
+    List<String> line = new ArrayList<>(java());
+    line.add(Main.class.getName());
+    line.addAll(words);
+    return line;
+  }
+
+  /** Starts a server, at a free port, that the commands after it are to ask. */
+  private void serve(List<String> words) throws IOException, InterruptedException {
+    Path log = folder.resolve("server.txt");
+    List<String> line = line(words);
+    line.add("--port=0");
+    server =
+        new ProcessBuilder(line)
+            .directory(folder.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile())
+            .start();
+    Pattern ready = Pattern.compile(" answers at (http://\\S+)");
+    Matcher found = ready.matcher("");
+    while (!found.reset(Files.readString(log)).find()) {
+      assertTrue(server.isAlive(), Files.readString(log));
+      TimeUnit.MILLISECONDS.sleep(50);
+    }
+    served = found.group(1);
+  }
+
+  @AfterEach
+  void endServer() {
+    if (server != null) {
+      server.destroyForcibly();
+    }
   }
 
   private long lines(String file) throws IOException {

@@ -43,7 +43,9 @@ final class TinyRuns {
     Files.write(prompts, promptLines);
   }
 
-  /** {@code sft}, {@code reward}, {@code raft} or {@code ppo} into a folder, in fp32 unless told. */
+  /**
+   * {@code sft}, {@code reward}, {@code raft} or {@code ppo} into a folder, in fp32 unless told.
+   */
   List<String> train(String verb, Path output, String... more) {
     Path data =
         switch (verb) {

@@ -27,7 +27,11 @@ final class Answers {
    * @throws RlhfException where a prompt has no answer
    */
   static Map<Integer, Completion> load(
-      List<Path> paths, EncodedDataset<PromptRow> prompts, RowEncoder encoder, int vocabularySize, int maxBadRows) {
+      List<Path> paths,
+      EncodedDataset<PromptRow> prompts,
+      RowEncoder encoder,
+      int vocabularySize,
+      int maxBadRows) {
     RowEncoder.Options options = encoder.options();
     RowEncoder whole =
         new RowEncoder(

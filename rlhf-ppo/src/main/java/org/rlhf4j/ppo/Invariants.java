@@ -47,8 +47,7 @@ final class Invariants {
   void requireReferenceIsPolicy(Rollout rollout) {
     double most = 0;
     for (int i = 0; i < rollout.size(); i++) {
-      most =
-          Math.max(most, distance(rollout.logProbs()[i], rollout.referenceLogProbs()[i]));
+      most = Math.max(most, distance(rollout.logProbs()[i], rollout.referenceLogProbs()[i]));
     }
     if (!(most <= tolerance)) {
       throw violated(

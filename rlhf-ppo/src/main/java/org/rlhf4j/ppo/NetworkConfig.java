@@ -30,7 +30,8 @@ public record NetworkConfig(
             defaultValue = "policy_head")
         ValueNetwork valueNetwork,
     @Key(
-            doc = "Folder that a separate value network starts from, as the reward model; none: the policy's.",
+            doc =
+                "Folder that a separate value network starts from, as the reward model; none: the policy's.",
             defaultValue = Key.NONE,
             existing = Key.Existing.MODEL_FOLDER)
         String valueModelNameOrPath,

@@ -13,8 +13,8 @@ import org.rlhf4j.core.data.Overlong;
  *
  * <p>A roll-out has {@code rollout_batch_size} samples; an optimizer step is made on {@code
  * mini_batch_size} of them, of which {@code per_device_train_batch_size} are computed side by side.
- * So {@code gradient_accumulation_steps} follows; given as another number than 1, it must be the one
- * that follows.
+ * So {@code gradient_accumulation_steps} follows; given as another number than 1, it must be the
+ * one that follows.
  *
  * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
  * max_new_tokens} tokens. {@code eval_strategy: epoch} and {@code save_strategy: epoch} mean every

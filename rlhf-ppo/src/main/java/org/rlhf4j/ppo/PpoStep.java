@@ -87,7 +87,10 @@ final class PpoStep {
               cache == null ? networks.states(ofBatch, batch) : cache.of(ofBatch, places);
           float[] entropies =
               networks.addGradients(
-                  batch, states, (logProbs, values) -> loss(part, sums, logProbs, values), gradients);
+                  batch,
+                  states,
+                  (logProbs, values) -> loss(part, sums, logProbs, values),
+                  gradients);
           for (float entropy : entropies) {
             sums.entropy += (double) entropy / sums.targets;
           }

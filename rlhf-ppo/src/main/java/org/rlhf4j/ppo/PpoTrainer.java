@@ -169,8 +169,7 @@ public final class PpoTrainer {
 
         Invariants invariants = new Invariants(networks, run.computeType());
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
-        PpoStep step =
-            new PpoStep(run.torch(), networks, optimization, trained, config.update());
+        PpoStep step = new PpoStep(run.torch(), networks, optimization, trained, config.update());
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
           run.evaluation(() -> evaluate(parts, state));
         }
@@ -215,8 +214,7 @@ public final class PpoTrainer {
   private Generator generator(TrainingRun run, PpoNetworks networks) {
     int vocabulary = networks.policy().decoder().spec().vocabularySize();
     int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
-    return new Generator(
-        networks.policy(), run.tokenizer(), config.rollout().sampling(), eosIds);
+    return new Generator(networks.policy(), run.tokenizer(), config.rollout().sampling(), eosIds);
   }
 
   private FixedModels fixedModels(OpenReward opened) {
@@ -599,8 +597,7 @@ public final class PpoTrainer {
         run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
         progress.advance(1);
         progress.number(MetricNames.LOSS, outcome.loss());
-        progress.number(
-            MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
+        progress.number(MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
         long every = ended ? 1 : Long.MAX_VALUE;
         if (run.evaluates(every)) {
           run.evaluation(() -> evaluate(parts, state));
@@ -617,8 +614,7 @@ public final class PpoTrainer {
       invariants.requireRatioOne(found.get(MetricNames.RATIO));
     }
     Double target = config.update().targetKl();
-    return target == null
-        || found.get(MetricNames.APPROXIMATE_KL) <= TARGET_KL_MARGIN * target;
+    return target == null || found.get(MetricNames.APPROXIMATE_KL) <= TARGET_KL_MARGIN * target;
   }
 
   /** The samples of a step, rows of similar length side by side. */
@@ -630,9 +626,7 @@ public final class PpoTrainer {
     int from = 0;
     for (int[] batch : microBatches) {
       sorted.add(
-          places.subList(from, from + batch.length).stream()
-              .mapToInt(Integer::intValue)
-              .toArray());
+          places.subList(from, from + batch.length).stream().mapToInt(Integer::intValue).toArray());
       from += batch.length;
     }
     return sorted;
@@ -646,10 +640,7 @@ public final class PpoTrainer {
             .rollouts()
             .make(
                 new Rollouts.Draw(
-                    "held-out",
-                    parts.held().data().rows(),
-                    parts.held().answers(),
-                    HELD_OUT_ROUND),
+                    "held-out", parts.held().data().rows(), parts.held().answers(), HELD_OUT_ROUND),
                 null);
     Map<String, Object> figures = new LinkedHashMap<>();
     found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));

@@ -34,7 +34,8 @@ final class Rewards {
   /**
    * Rewards by a function, which is the caller's.
    *
-   * @param ofTokens what {@code function} asks in the end; null where that has one for each response
+   * @param ofTokens what {@code function} asks in the end; null where that has one for each
+   *     response
    * @param isDelta whether the score of the data set's own answer is taken off
    */
   Rewards(RewardFunction function, OfTokens ofTokens, boolean isDelta) {

@@ -8,8 +8,8 @@ import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
- * The keys of what responses are drawn and what they are worth. {@link #totalEpisodes()}, {@link #cliprangeReward()} and {@link #missingEosPenalty()} are null
- * where none is set.
+ * The keys of what responses are drawn and what they are worth. {@link #totalEpisodes()}, {@link
+ * #cliprangeReward()} and {@link #missingEosPenalty()} are null where none is set.
  *
  * <p>Tokens are drawn from exactly the distribution whose log-probabilities are trained: {@code
  * temperature} divides the logits in both, and whatever else would bend the one and not the other
@@ -23,7 +23,8 @@ public record RolloutConfig(
             defaultValue = "false")
         boolean deltaReward,
     @Key(
-            doc = "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
+            doc =
+                "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
             defaultValue = Key.NONE,
             atLeast = 1)
         Long totalEpisodes,

@@ -101,8 +101,7 @@ final class Rollouts {
       for (int from = 0; from < byLength.length; from += settings.batchSize()) {
         settings.stop().check();
         List<Integer> places =
-            List.of(byLength)
-                .subList(from, Math.min(byLength.length, from + settings.batchSize()));
+            List.of(byLength).subList(from, Math.min(byLength.length, from + settings.batchSize()));
         List<List<Response>> batch =
             generator.generate(places.stream().map(prompts::get).toList(), plan, done -> {});
         for (int i = 0; i < places.size(); i++) {

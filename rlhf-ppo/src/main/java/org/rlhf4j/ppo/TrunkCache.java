@@ -34,8 +34,7 @@ final class TrunkCache implements AutoCloseable {
     List<int[]> batches = new ArrayList<>();
     for (int from = 0; from < byLength.length; from += batchSize) {
       int to = Math.min(byLength.length, from + batchSize);
-      batches.add(
-          Arrays.stream(byLength, from, to).mapToInt(Integer::intValue).toArray());
+      batches.add(Arrays.stream(byLength, from, to).mapToInt(Integer::intValue).toArray());
     }
     return batches;
   }

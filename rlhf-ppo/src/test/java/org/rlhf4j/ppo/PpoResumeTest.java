@@ -183,9 +183,7 @@ class PpoResumeTest {
       assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), point.toString());
       SameRuns.assertSameFile(whole, broken, "value_head.safetensors");
       SameRuns.assertSameFile(
-          whole,
-          broken,
-          layout == Layout.LORA ? "adapter_model.safetensors" : "model.safetensors");
+          whole, broken, layout == Layout.LORA ? "adapter_model.safetensors" : "model.safetensors");
       if (!stopsEarly) {
         SameRuns.assertSameFile(whole, broken, "checkpoint-10/optimizer.safetensors");
       }

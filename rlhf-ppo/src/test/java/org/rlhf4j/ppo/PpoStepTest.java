@@ -64,8 +64,23 @@ class PpoStepTest {
 
   private static UpdateConfig config() {
     return new UpdateConfig(
-        1, 4, 0.05, KlEstimator.K1, null, 1, ScoreScale.NONE, false, 1, 0.95, true, 0.2, 0.2, null,
-        0.1, 0.01, null);
+        1,
+        4,
+        0.05,
+        KlEstimator.K1,
+        null,
+        1,
+        ScoreScale.NONE,
+        false,
+        1,
+        0.95,
+        true,
+        0.2,
+        0.2,
+        null,
+        0.1,
+        0.01,
+        null);
   }
 
   private static List<Experience> samples(int number) {
@@ -79,7 +94,14 @@ class PpoStepTest {
       Arrays.fill(numbers, -5);
       samples.add(
           new Experience(
-              i, new int[] {1, 2, 3}, ids, numbers, numbers, numbers, advantages, advantages,
+              i,
+              new int[] {1, 2, 3},
+              ids,
+              numbers,
+              numbers,
+              numbers,
+              advantages,
+              advantages,
               advantages));
     }
     return samples;

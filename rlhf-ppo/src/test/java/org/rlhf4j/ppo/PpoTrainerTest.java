@@ -122,14 +122,14 @@ class PpoTrainerTest {
 
   @Test
   void aTrunkThatIsSharedStaysAsItWas() throws IOException {
-    train(builder("out").set("value_network", "reference_branch").set("num_value_layers_unfrozen", 1), SMALL_IDS);
+    train(
+        builder("out").set("value_network", "reference_branch").set("num_value_layers_unfrozen", 1),
+        SMALL_IDS);
     ModelFolder start = ModelFolder.open(model);
     ModelFolder end = ModelFolder.open(temporary.resolve("out"));
     for (String name : start.tensorNames()) {
-      boolean isTop =
-          name.startsWith("model.layers.1.") || name.equals("model.norm.weight");
-      assertEquals(
-          !isTop, Arrays.equals(start.readFloats(name), end.readFloats(name)), name);
+      boolean isTop = name.startsWith("model.layers.1.") || name.equals("model.norm.weight");
+      assertEquals(!isTop, Arrays.equals(start.readFloats(name), end.readFloats(name)), name);
     }
     // The head was tied to the embedding, which is in the trunk.
     assertFalse(
@@ -142,7 +142,8 @@ class PpoTrainerTest {
   void withoutALearningRateNothingMoves() throws IOException {
     List<Map<String, Object>> metrics =
         train(
-            builder("out").set("learning_rate", 0).set("per_device_train_batch_size", 2), SMALL_IDS);
+            builder("out").set("learning_rate", 0).set("per_device_train_batch_size", 2),
+            SMALL_IDS);
     for (double ratio : column(metrics, "val/ratio")) {
       assertEquals(1, ratio, 1e-5);
     }
@@ -210,7 +211,8 @@ class PpoTrainerTest {
                 .map(c -> Arrays.stream(c.ids()).mapToDouble(id -> id < 64 ? 0.25 : 0).toArray())
                 .toArray(double[][]::new);
     String[] keys = {"scale_reward", "running"};
-    ConfigBuilder<PpoConfig> whole = builder("whole").set(keys[0], keys[1]).set("length_penalty", 0.01);
+    ConfigBuilder<PpoConfig> whole =
+        builder("whole").set(keys[0], keys[1]).set("length_penalty", 0.01);
     train(whole, SMALL_IDS);
     train(builder("end").set(keys[0], keys[1]).set("length_penalty", 0.01), atTheEnd);
     assertEquals(
@@ -301,8 +303,7 @@ class PpoTrainerTest {
   @Test
   void moreLayersThanThereAreAreRefused() {
     ConfigBuilder<PpoConfig> builder = builder("out").set("num_layers_unfrozen", 3);
-    RlhfException refused =
-        assertThrows(RlhfException.class, () -> train(builder, SMALL_IDS));
+    RlhfException refused = assertThrows(RlhfException.class, () -> train(builder, SMALL_IDS));
     assertEquals(ExitCode.CONFIG, refused.exitCode());
     assertTrue(refused.getMessage().contains("num_layers_unfrozen"), refused.getMessage());
   }
@@ -377,10 +378,11 @@ class PpoTrainerTest {
   void rewardsOfTokensAreChecked() {
     TokenRewardFunction tooFew =
         completions -> completions.stream().map(c -> new double[1]).toArray(double[][]::new);
-    RlhfException thrown =
-        assertThrows(RlhfException.class, () -> train(builder("few"), tooFew));
+    RlhfException thrown = assertThrows(RlhfException.class, () -> train(builder("few"), tooFew));
     assertTrue(
-        thrown.getMessage().matches("the reward function gave 1 rewards for the [2-4] tokens of .*"),
+        thrown
+            .getMessage()
+            .matches("the reward function gave 1 rewards for the [2-4] tokens of .*"),
         thrown.getMessage());
     TokenRewardFunction infinite =
         completions ->

@@ -136,8 +136,8 @@ public final class RaftTrainer {
                 false));
         RaftState state = RaftState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
-        RunBanner banner = banner(run, model, data, schedule, planned)
-                .note("reward", opened.name());
+        RunBanner banner =
+            banner(run, model, data, schedule, planned).note("reward", opened.name());
         if (held != null) {
           banner.data("eval", held);
         }

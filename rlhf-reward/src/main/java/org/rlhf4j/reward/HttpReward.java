@@ -30,10 +30,11 @@ import org.rlhf4j.core.train.RewardFunction;
 /**
  * Rewards from a server that speaks OpenRLHF's JSON. Asked by POST
  *
- * <pre>{@code {"query": ["prompt and response", …], "prompts": ["prompt", …], "labels": ["", …]}}</pre>
+ * <pre>{@code {"query": ["prompt and response", …], "prompts": ["prompt", …], "labels": ["", …]}}
+ * </pre>
  *
- * it answers {@code {"rewards": [0.5, …]}}, or {@code scores} where it has no {@code rewards}; other
- * fields of the answer are not read. Texts are without special tokens; there are no labels.
+ * it answers {@code {"rewards": [0.5, …]}}, or {@code scores} where it has no {@code rewards};
+ * other fields of the answer are not read. Texts are without special tokens; there are no labels.
  *
  * <p>A server that cannot be reached, or answers 408, 429 or 5xx, is asked again after longer and
  * longer waits, or after its {@code Retry-After}. Redirects are not followed.
@@ -100,7 +101,8 @@ public final class HttpReward implements RewardFunction {
     this.url = bare ? checked.resolve(PATH) : checked;
     this.token = token == null ? null : RewardToken.checked(token);
     this.options = options;
-    // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token away.
+    // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token
+    // away.
     this.client =
         HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
@@ -111,8 +113,8 @@ public final class HttpReward implements RewardFunction {
   /**
    * Asks the server.
    *
-   * @throws RlhfException that names the URL: where the server is not there or too slow, refuses the
-   *     request, or answers with anything but one number for each response
+   * @throws RlhfException that names the URL: where the server is not there or too slow, refuses
+   *     the request, or answers with anything but one number for each response
    */
   @Override
   public double[] rewards(List<Completion> completions) {
@@ -228,8 +230,7 @@ public final class HttpReward implements RewardFunction {
     }
     // The request's own timeout would end with the headers, this one ends with the body.
     CompletableFuture<HttpResponse<byte[]>> answer =
-        client.sendAsync(
-            request.build(), info -> new BoundedBody(url, options.largestBodyBytes()));
+        client.sendAsync(request.build(), info -> new BoundedBody(url, options.largestBodyBytes()));
     try {
       return Double.isInfinite(left)
           ? answer.get()
@@ -307,8 +308,7 @@ public final class HttpReward implements RewardFunction {
     } else if (status >= 400) {
       throw RlhfException.input(
           "%s: %s (the first of %d texts is %s)"
-              .formatted(
-                  url, refusal(response), completions.size(), completions.get(0).place()));
+              .formatted(url, refusal(response), completions.size(), completions.get(0).place()));
     }
     JsonNode answer = parse(response.body());
     JsonNode rewards = answer.has(REWARDS) ? answer.get(REWARDS) : answer.get(SCORES);
@@ -345,7 +345,8 @@ public final class HttpReward implements RewardFunction {
   }
 
   private RlhfException unreadable(String what, byte[] body, Throwable cause) {
-    String text = new String(body, 0, Math.min(body.length, 4 * BODY_SHOWN), StandardCharsets.UTF_8);
+    String text =
+        new String(body, 0, Math.min(body.length, 4 * BODY_SHOWN), StandardCharsets.UTF_8);
     String shown = DisplayText.cut(DisplayText.oneLine(text.strip()), BODY_SHOWN);
     return RlhfException.input(
         "%s: %s; it begins with: %s".formatted(url, DisplayText.oneLine(what), shown), cause);

@@ -175,8 +175,8 @@ public final class RewardServer implements AutoCloseable {
   }
 
   /**
-   * Scores what is asked for, in this thread, until {@code stop} says so; the request under way then
-   * is still answered, those that wait are refused.
+   * Scores what is asked for, in this thread, until {@code stop} says so; the request under way
+   * then is still answered, those that wait are refused.
    */
   public void serve(BooleanSupplier stop) {
     try {
@@ -309,7 +309,8 @@ public final class RewardServer implements AutoCloseable {
     // In a time that does not tell how much of it was right.
     if (!MessageDigest.isEqual(given, options.token().getBytes(StandardCharsets.UTF_8))) {
       exchange.getResponseHeaders().set("WWW-Authenticate", "Bearer");
-      throw new Refusal(401, "the header Authorization: Bearer TOKEN is missing, or has another token");
+      throw new Refusal(
+          401, "the header Authorization: Bearer TOKEN is missing, or has another token");
     }
   }
 
@@ -318,7 +319,8 @@ public final class RewardServer implements AutoCloseable {
     InputStream in = exchange.getRequestBody();
     byte[] body = in.readNBytes(limit);
     long rest = 0;
-    // A client hears of an error only when it has sent its request; one that is far too long does not.
+    // A client hears of an error only when it has sent its request; one that is far too long does
+    // not.
     byte[] buffer = new byte[1 << 16];
     for (int read = in.read(buffer); read >= 0 && rest < 4L * limit; read = in.read(buffer)) {
       rest += read;

@@ -23,8 +23,7 @@ public final class RewardServing {
    * @param token that clients must send; null: none
    * @param console told the URL when the first request may come
    */
-  public RewardServing(
-      ServeRewardConfig config, String token, Console console, StopSignal stop) {
+  public RewardServing(ServeRewardConfig config, String token, Console console, StopSignal stop) {
     this.config = config;
     this.token = token;
     this.console = console;

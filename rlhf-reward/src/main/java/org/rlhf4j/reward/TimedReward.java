@@ -13,8 +13,8 @@ import org.rlhf4j.core.train.RewardFunction;
 
 /**
  * A reward function that is not waited for forever. It is called in a thread of its own, always the
- * same one; where the time is over that thread is interrupted and left behind, and does not keep the
- * process alive.
+ * same one; where the time is over that thread is interrupted and left behind, and does not keep
+ * the process alive.
  */
 public final class TimedReward implements RewardFunction, AutoCloseable {
   private final RewardFunction function;

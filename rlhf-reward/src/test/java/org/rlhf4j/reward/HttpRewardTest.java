@@ -130,8 +130,7 @@ class HttpRewardTest {
           }
           send(exchange, 200, "{\"rewards\": %s, \"extra_logs\": {}}".formatted(rewards));
         };
-    assertArrayEquals(
-        new double[] {0.5, 1.5, 2.5, 3.5, 4.5}, ask(url, null, options(2, 20), 5), 0);
+    assertArrayEquals(new double[] {0.5, 1.5, 2.5, 3.5, 4.5}, ask(url, null, options(2, 20), 5), 0);
     assertEquals(3, asked.size());
     assertEquals(
         JSON.readTree(

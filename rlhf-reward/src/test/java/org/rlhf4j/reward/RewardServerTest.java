@@ -14,7 +14,6 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -25,10 +24,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArraySet;
 import java.util.concurrent.CountDownLatch;
-import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -119,8 +118,7 @@ class RewardServerTest {
     assertArrayEquals(
         new double[] {4 + 0.1f},
         reward.rewards(
-            List.of(
-                new HttpReward.Completion(0, 0, "ab", "cd", new int[] {1}, new int[] {2}))));
+            List.of(new HttpReward.Completion(0, 0, "ab", "cd", new int[] {1}, new int[] {2}))));
   }
 
   @ParameterizedTest
@@ -143,7 +141,8 @@ class RewardServerTest {
     assertError(status, message, post(body));
     // And the server goes on.
     assertEquals(200, post("{\"query\": [\"a\"]}").statusCode());
-    assertEquals(body.contains("defect"), said.toString().contains("a secret of ours"));
+    String console = said.toString(StandardCharsets.UTF_8);
+    assertEquals(body.contains("defect"), console.contains("a secret of ours"));
   }
 
   @Test
@@ -253,6 +252,7 @@ class RewardServerTest {
     assertEquals(200, first.join().statusCode());
     assertError(503, "the server is being stopped", second.join());
     serving.join();
+    assertError(503, "the server is being stopped", post("{\"query\": [\"a\"]}"));
   }
 
   @TempDir Path temporary;
@@ -268,8 +268,7 @@ class RewardServerTest {
     // Where nothing is wrong it ends at once.
     stop.request(ExitCode.TERMINATED);
     return assertThrows(
-        RlhfException.class,
-        () -> new RewardServing(config, token, Console.silent(), stop).run());
+        RlhfException.class, () -> new RewardServing(config, token, Console.silent(), stop).run());
   }
 
   @Test
@@ -281,7 +280,9 @@ class RewardServerTest {
       assertTrue(
           open.getMessage()
               .startsWith(
-                  "host: " + host + " can be reached from other machines; set the environment"
+                  "host: "
+                      + host
+                      + " can be reached from other machines; set the environment"
                       + " variable RLHF4J_REWARD_TOKEN"),
           open.getMessage());
     }

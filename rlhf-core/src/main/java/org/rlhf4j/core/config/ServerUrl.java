@@ -38,7 +38,9 @@ public final class ServerUrl {
     boolean https = "https".equalsIgnoreCase(url.getScheme());
     if (!(http || https) || url.getHost() == null || url.getRawFragment() != null) {
       throw new IllegalArgumentException(
-          "is no URL of an HTTP server: " + text + "; http(s)://HOST[:PORT][/PATH] is expected");
+          "is no URL of an HTTP server: "
+              + text
+              + "; http(s)://HOST[:PORT][/PATH] is expected, HOST of letters, digits, - and .");
     }
     return url;
   }

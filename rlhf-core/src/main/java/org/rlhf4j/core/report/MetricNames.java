@@ -76,6 +76,7 @@ public final class MetricNames {
   public static final String TOKENS_PER_SECOND = "tokens_per_second";
   public static final String PAIRS_PER_SECOND = "pairs_per_second";
   public static final String SAMPLES_PER_SECOND = "samples_per_second";
+
   /** Drawing a roll-out's responses. */
   public static final String TIMING_SAMPLE = "timing_s/sample";
 

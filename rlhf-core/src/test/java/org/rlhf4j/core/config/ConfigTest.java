@@ -1,6 +1,7 @@
 package org.rlhf4j.core.config;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -419,6 +420,51 @@ class ConfigTest {
             "dataset_path: no such file: b.jsonl"),
         missing.getMessage().lines().toList());
     assertEquals(4, problems(complete().requirePaths().set("sed", 1)).size());
+  }
+
+  record Source(
+      @Key(
+              doc = "Folder or URL.",
+              defaultValue = Key.NONE,
+              existing = Key.Existing.MODEL_FOLDER_OR_URL)
+          String from) {}
+
+  @Test
+  void aServerMayStandForAFolder() {
+    for (String url :
+        List.of(
+            "http://localhost:5000",
+            "https://rm.example.org/get_reward?model=a",
+            "HTTP://[::1]:80/x")) {
+      Source source = Config.of(Source.class).requirePaths().set("from", url).build();
+      assertEquals(url, source.from());
+    }
+    Source none = Config.of(Source.class).requirePaths().build();
+    assertNull(none.from());
+    ConfigBuilder<Source> absent = Config.of(Source.class).requirePaths().set("from", "rm");
+    RlhfException missing = assertThrows(RlhfException.class, absent::build);
+    assertEquals(ExitCode.INPUT, missing.exitCode());
+    assertEquals(
+        "from: no such folder: rm; a server's URL begins with http:// or https://",
+        missing.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "ftp://host/x,is no URL of an HTTP server: ftp://host/x",
+    "http:///x,is no URL of an HTTP server: http:///x",
+    "http://under_score:5000,is no URL of an HTTP server",
+    "http://host/#part,is no URL of an HTTP server",
+    "http://ho st:5000,is no URL: Illegal character",
+    "http://me:s3cret@host/,holds a user or a password",
+    "http://me:s3c ret@host/,is no URL: ",
+    "http://,is no URL: ",
+  })
+  void otherUrlsAreNamed(String url, String message) {
+    List<String> found = problems(Config.of(Source.class).set("from", url));
+    assertEquals(1, found.size());
+    assertTrue(found.get(0).startsWith("from: " + message), found.get(0));
+    assertFalse(found.get(0).contains("s3c"), found.get(0));
   }
 
   @Test
