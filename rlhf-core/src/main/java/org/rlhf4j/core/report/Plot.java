@@ -189,11 +189,14 @@ public final class Plot {
       series.setLineColor(line.colour.colour);
       series.setMarkerColor(line.colour.colour);
       float weight = line.colour.isPale() ? 1f : 2f;
-      series.setLineWidth(weight);
-      if (line.isDashed) {
-        series.setLineStyle(
-            new BasicStroke(weight, BasicStroke.CAP_BUTT, BasicStroke.JOIN_ROUND, 1, DASHES, 0));
-      }
+      series.setLineStyle(
+          new BasicStroke(
+              weight,
+              BasicStroke.CAP_BUTT,
+              BasicStroke.JOIN_ROUND,
+              1,
+              line.isDashed ? DASHES : null,
+              0));
       series.setShowInLegend(!line.name.startsWith(" "));
       boolean marked = line.x.length <= POINTS_WITH_MARKERS && !line.colour.isPale();
       series.setMarker(marked ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
