@@ -31,6 +31,7 @@ import org.rlhf4j.reward.ModelReward;
  */
 final class PpoAblations {
   static final String CSV_FILE = "ppo-ablations.csv";
+  private static final String CPU_SECONDS = "cpu_s";
   private static final int POLL_MILLIS = 200;
 
   /** The first is what the others differ from. */
@@ -49,6 +50,9 @@ final class PpoAblations {
   private final List<Long> seeds;
   private final RunContext context;
   private final Console console;
+
+  /** What the processes have computed for, by the folders of their output. */
+  private final Map<Path, Double> cpuSeconds = new LinkedHashMap<>();
 
   PpoAblations(Path folder, Recipe recipe, List<Long> seeds, RunContext context) {
     this.folder = folder;
@@ -128,6 +132,12 @@ final class PpoAblations {
         if (context.stop().requested()) {
           process.destroy();
         }
+        // Other work on the machine does not change it, and it is not told after the end.
+        process
+            .toHandle()
+            .info()
+            .totalCpuDuration()
+            .ifPresent(cpu -> cpuSeconds.put(output, cpu.toMillis() / 1e3));
       }
       if (context.stop().requested()) {
         return false;
@@ -164,9 +174,10 @@ final class PpoAblations {
     }
   }
 
-  /** Seconds of sampling, scoring and updating in all, and the most memory held. */
-  private static Map<String, Double> costs(Path run) {
+  /** Seconds of sampling, scoring and updating in all, of computing, and the most memory held. */
+  private Map<String, Double> costs(Path run) {
     Map<String, Double> costs = new LinkedHashMap<>();
+    costs.put(CPU_SECONDS, cpuSeconds.getOrDefault(run, Double.NaN));
     JsonMapper json = new JsonMapper();
     Path file = run.resolve("metrics.jsonl");
     try {
@@ -188,10 +199,10 @@ final class PpoAblations {
 
   private static String csv(List<Run> runs) {
     StringBuilder csv =
-        new StringBuilder("variant,seed,gold,proxy,kl,sample_s,score_s,update_s,peak_rss_mib\n");
+        new StringBuilder("variant,seed,gold,proxy,kl,sample_s,score_s,update_s,cpu_s,peak_rss_mib\n");
     for (Run run : runs) {
       csv.append(
-          "%s,%d,%s,%s,%s,%s,%s,%s,%s%n"
+          "%s,%d,%s,%s,%s,%s,%s,%s,%s,%s%n"
               .formatted(
                   run.variant(),
                   run.seed(),
@@ -201,6 +212,7 @@ final class PpoAblations {
                   run.costs().get(MetricNames.TIMING_SAMPLE),
                   run.costs().get(MetricNames.TIMING_SCORE),
                   run.costs().get(MetricNames.TIMING_UPDATE),
+                  run.costs().get(CPU_SECONDS),
                   run.costs().get(MetricNames.PEAK_RSS_MIB)));
     }
     return csv.toString();
@@ -219,13 +231,23 @@ final class PpoAblations {
               mean(own, MetricNames.TIMING_SAMPLE),
               mean(own, MetricNames.TIMING_SCORE),
               mean(own, MetricNames.TIMING_UPDATE),
+              mean(own, CPU_SECONDS),
               mean(own, MetricNames.PEAK_RSS_MIB)));
     }
     console.table(
         "PPO on held-out requests, means of %d seeds ± standard errors".formatted(seeds.size()),
         List.of(
-            "networks", "gold", "proxy", "KL", "sampling s", "scoring s", "updates s", "RSS MiB"),
+            "networks",
+            "gold",
+            "proxy",
+            "KL",
+            "sampling s",
+            "scoring s",
+            "updates s",
+            "CPU s",
+            "RSS MiB"),
         rows);
+    console.line("  seconds: of the whole training; CPU s and RSS: of its process, start included");
     console.line("Data       " + folder.resolve(CSV_FILE));
   }
 
