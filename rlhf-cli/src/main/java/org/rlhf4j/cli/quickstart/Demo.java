@@ -62,7 +62,8 @@ public final class Demo {
     switch (config.demo()) {
       case OVER_OPTIMISATION ->
           new OverOptimisation(folder, OverOptimisation.Sizes.standard(), seeds, context).run();
-      case PPO_ABLATIONS -> new PpoAblations(folder, Recipe.standard(), seeds, context).run(commandLine);
+      case PPO_ABLATIONS ->
+          new PpoAblations(folder, Recipe.standard(), seeds, context).run(commandLine);
     }
   }
 }

@@ -110,8 +110,7 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
     double[] falls = new double[runs.size()];
     for (int run = 0; run < falls.length; run++) {
       List<Point> points = runs.get(run);
-      falls[run] =
-          points.get(peak(run)).gains().gold() - points.get(length() - 1).gains().gold();
+      falls[run] = points.get(peak(run)).gains().gold() - points.get(length() - 1).gains().gold();
     }
     double mean = IntStream.range(0, falls.length).mapToDouble(i -> falls[i]).sum() / falls.length;
     double squares = 0;

@@ -192,8 +192,7 @@ final class OverOptimisation {
           kl,
           proxy,
           gold,
-          new OptimisationCurve.Gains(
-              Spread.of(proxies).gain(proxy), Spread.of(golds).gain(gold)));
+          new OptimisationCurve.Gains(Spread.of(proxies).gain(proxy), Spread.of(golds).gain(gold)));
     }
 
     List<Point> at(Method method) {
@@ -211,19 +210,18 @@ final class OverOptimisation {
       List<Point> points = new ArrayList<>();
       points.add(point(0, 0, Spread.of(proxies).mean(), Spread.of(golds).mean()));
       List<Path> saved =
-          checkpoints(folder(world.seed()).resolve(method == Method.PPO ? Stages.PPO : Stages.RAFT));
+          checkpoints(
+              folder(world.seed()).resolve(method == Method.PPO ? Stages.PPO : Stages.RAFT));
       int every = sizes.evaluateEvery();
       for (int effort = every; effort <= saved.size(); effort += every) {
         try (Storyteller policy = Storyteller.open(compute, saved.get(effort - 1))) {
           Evaluation stories =
               stories(
-                  policy, sizes.world().evaluationSamples(), "%s, %d".formatted(method.said, effort));
+                  policy,
+                  sizes.world().evaluationSamples(),
+                  "%s, %d".formatted(method.said, effort));
           points.add(
-              point(
-                  effort,
-                  stories.kl(sft),
-                  stories.proxy(reward),
-                  stories.gold().reward()));
+              point(effort, stories.kl(sft), stories.proxy(reward), stories.gold().reward()));
         }
       }
       return points;

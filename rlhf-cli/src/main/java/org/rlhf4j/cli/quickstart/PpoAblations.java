@@ -116,7 +116,8 @@ final class PpoAblations {
   /** Trains in a process of its own. False where somebody asked to stop. */
   private boolean train(
       Class<?> commandLine, Stages stages, Variant variant, long seed, Path output) {
-    Map<String, Object> keys = new LinkedHashMap<>(stages.commands().ppo().with(variant.keys()).keys());
+    Map<String, Object> keys =
+        new LinkedHashMap<>(stages.commands().ppo().with(variant.keys()).keys());
     keys.putAll(Map.of("seed", seed, "logging_steps", 1, "output_dir", output, "threads", 1));
     List<String> words = new ArrayList<>();
     words.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -199,7 +200,8 @@ final class PpoAblations {
 
   private static String csv(List<Run> runs) {
     StringBuilder csv =
-        new StringBuilder("variant,seed,gold,proxy,kl,sample_s,score_s,update_s,cpu_s,peak_rss_mib\n");
+        new StringBuilder(
+            "variant,seed,gold,proxy,kl,sample_s,score_s,update_s,cpu_s,peak_rss_mib\n");
     for (Run run : runs) {
       csv.append(
           "%s,%d,%s,%s,%s,%s,%s,%s,%s,%s%n"
@@ -252,7 +254,8 @@ final class PpoAblations {
   }
 
   private static String mean(List<Run> runs, String cost) {
-    return fixed(runs.stream().mapToDouble(run -> run.costs().get(cost)).average().orElseThrow(), 0);
+    return fixed(
+        runs.stream().mapToDouble(run -> run.costs().get(cost)).average().orElseThrow(), 0);
   }
 
   private static String meanAndError(List<Run> runs, int digits, ToDoubleFunction<Run> value) {
@@ -260,8 +263,7 @@ final class PpoAblations {
     if (runs.size() == 1) {
       return fixed(mean, digits);
     }
-    double squares =
-        runs.stream().mapToDouble(value).map(one -> (one - mean) * (one - mean)).sum();
+    double squares = runs.stream().mapToDouble(value).map(one -> (one - mean) * (one - mean)).sum();
     double error = Math.sqrt(squares / (runs.size() - 1) / runs.size());
     return fixed(mean, digits) + " ± " + fixed(error, digits);
   }

@@ -9,7 +9,8 @@ import org.rlhf4j.core.config.ConfigBuilder;
 /**
  * One stage as a verb with its keys: what the quick start runs, and what it leaves as a command.
  *
- * @param verb {@code sft}, {@code reward}, {@code raft} or {@code ppo}; also the folder of its output
+ * @param verb {@code sft}, {@code reward}, {@code raft} or {@code ppo}; also the folder of its
+ *     output
  * @param keys without {@code output_dir}; the value is a path where the key names a file or folder
  */
 record StageCommand(String verb, Map<String, Object> keys) {

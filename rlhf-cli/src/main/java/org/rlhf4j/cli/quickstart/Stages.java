@@ -64,8 +64,7 @@ final class Stages {
 
   /** The reward model, the caller's to close. */
   ModelReward rewardModel(Compute compute) {
-    return ModelReward.open(
-        compute.torch(), folder.resolve(REWARD), compute.type(), TEXTS_SCORED);
+    return ModelReward.open(compute.torch(), folder.resolve(REWARD), compute.type(), TEXTS_SCORED);
   }
 
   /** Unpacks the pretrained model, and lets it write the stories that SFT learns from. */
@@ -165,8 +164,7 @@ final class Stages {
     }
   }
 
-  private static void show(
-      Progress progress, Map<String, Object> row, String metric, String name) {
+  private static void show(Progress progress, Map<String, Object> row, String metric, String name) {
     if (row.get(metric) instanceof Double value) {
       progress.number(name, value);
     }

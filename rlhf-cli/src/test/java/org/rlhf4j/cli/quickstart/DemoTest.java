@@ -83,8 +83,7 @@ class DemoTest {
     byte[] kept = Files.readAllBytes(folder.resolve("hydra-11/model.safetensors"));
     assertArrayEquals(kept, Files.readAllBytes(folder.resolve("not-cached-11/model.safetensors")));
     assertFalse(
-        Arrays.equals(
-            kept, Files.readAllBytes(folder.resolve("full-11/model.safetensors"))));
+        Arrays.equals(kept, Files.readAllBytes(folder.resolve("full-11/model.safetensors"))));
     String shown = screen.toString(StandardCharsets.UTF_8);
     assertTrue(shown.contains("a full reference") && shown.contains("RSS MiB"), shown);
   }

@@ -66,7 +66,8 @@ public final class Curves {
   private static List<Panel> panels(List<Map<String, Object>> rows) {
     List<Panel> panels = new ArrayList<>();
     Line loss = overSteps(rows, MetricNames.LOSS, "train", Colour.BLUE);
-    Line evalLoss = overSteps(rows, MetricNames.eval(MetricNames.LOSS), "evaluation", Colour.VERMILION);
+    Line evalLoss =
+        overSteps(rows, MetricNames.eval(MetricNames.LOSS), "evaluation", Colour.VERMILION);
     if (loss.x().length >= POINTS_TO_SMOOTH) {
       Line raw = new Line("train, raw", Colour.PALE_BLUE, false, loss.x(), loss.y());
       Line smoothed = new Line("train, smoothed", Colour.BLUE, false, loss.x(), smoothed(loss.y()));
@@ -97,7 +98,12 @@ public final class Curves {
         panels,
         "Reward against KL",
         "KL (nats per response)",
-        line(rows, MetricNames.KL_TO_START, MetricNames.REWARD_ALL_MEAN, "mean of all", Colour.BLUE));
+        line(
+            rows,
+            MetricNames.KL_TO_START,
+            MetricNames.REWARD_ALL_MEAN,
+            "mean of all",
+            Colour.BLUE));
     addTrainAndEval(panels, rows, "Mean score", MetricNames.OBJECTIVE_SCORES);
     addTrainAndEval(
         panels, rows, "KL to the reference (nats per response)", MetricNames.OBJECTIVE_KL);
@@ -105,7 +111,12 @@ public final class Curves {
         panels,
         "Score against KL",
         "KL (nats per response)",
-        line(rows, MetricNames.OBJECTIVE_KL, MetricNames.OBJECTIVE_SCORES, "roll-outs", Colour.BLUE));
+        line(
+            rows,
+            MetricNames.OBJECTIVE_KL,
+            MetricNames.OBJECTIVE_SCORES,
+            "roll-outs",
+            Colour.BLUE));
     addSingle(panels, rows, "Mean response length (tokens)", MetricNames.COMPLETIONS_MEAN_LENGTH);
     addSingle(panels, rows, "Distinct 2-grams", MetricNames.DISTINCT_2);
     addSingle(panels, rows, LEARNING_RATE, MetricNames.LEARNING_RATE);

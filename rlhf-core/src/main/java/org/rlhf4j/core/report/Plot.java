@@ -89,8 +89,8 @@ public final class Plot {
   }
 
   /**
-   * Writes a picture of some panels, two or three to a row. Where the JDK has no fonts the picture is
-   * skipped and one line on the console says so.
+   * Writes a picture of some panels, two or three to a row. Where the JDK has no fonts the picture
+   * is skipped and one line on the console says so.
    *
    * @param panels at least one
    */
