@@ -70,7 +70,8 @@ final class Verbs {
           new DeltaVerb(),
           new MergeLoraVerb(),
           new BenchVerb(),
-          new QuickStartVerb());
+          new QuickStartVerb(),
+          new DemoVerb());
 
   private Verbs() {}
 }

@@ -408,7 +408,8 @@ class MainTest {
     assertEquals(
         List.of(
             "error: validate: unknown kind 'stf', allowed: sft, reward, raft, ppo, rloo, grpo,"
-                + " reinforce-pp, generate, score, serve-reward, select, inspect, delta, merge-lora, bench, quickstart"),
+                + " reinforce-pp, generate, score, serve-reward, select, inspect, delta, merge-lora,"
+                + " bench, quickstart, demo"),
         errors());
     assertEquals(ExitCode.CONFIG, run(List.of()));
     assertTrue(errors().get(0).startsWith("Usage: "));

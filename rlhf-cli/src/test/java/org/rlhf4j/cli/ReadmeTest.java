@@ -114,8 +114,8 @@ class ReadmeTest {
       List<String> words = new ArrayList<>(List.of(command.split(" ")));
       String verb = words.get(0);
       verbs.add(verb);
-      if (verb.equals("quickstart")) {
-        // It has a test of its own.
+      if (verb.equals("quickstart") || verb.equals("demo")) {
+        // They have tests of their own.
         words.add(0, "validate");
       }
       words.addAll(SHORT.getOrDefault(verb, List.of()));

@@ -114,7 +114,19 @@ final class Evaluation {
 
   /** Mean score of a reward model. */
   double proxy(RewardFunction reward) {
-    return Arrays.stream(RewardFunction.checked(reward, completions)).average().orElseThrow();
+    return proxies(reward).stream().flatMapToDouble(Arrays::stream).average().orElseThrow();
+  }
+
+  /** The scores of a reward model, {@code [requests][samples]}. */
+  List<double[]> proxies(RewardFunction reward) {
+    double[] scores = RewardFunction.checked(reward, completions);
+    List<double[]> proxies = new ArrayList<>();
+    int from = 0;
+    for (List<Response> each : stories) {
+      proxies.add(Arrays.copyOfRange(scores, from, from + each.size()));
+      from += each.size();
+    }
+    return proxies;
   }
 
   /** How often a story here beats one of {@code other}, see {@link #winRate(List, List)}. */
@@ -122,7 +134,8 @@ final class Evaluation {
     return winRate(golds(), other.golds());
   }
 
-  private List<double[]> golds() {
+  /** The judge's rewards, {@code [requests][samples]}. */
+  List<double[]> golds() {
     return verdicts().stream()
         .map(each -> each.stream().mapToDouble(GoldJudge.Verdict::gold).toArray())
         .toList();

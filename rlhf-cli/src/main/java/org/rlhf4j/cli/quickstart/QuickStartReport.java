@@ -4,6 +4,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Stream;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
 
@@ -20,16 +22,18 @@ final class QuickStartReport {
     this.folder = folder;
   }
 
-  /** Stories to the same requests. */
-  record Stories(Evaluation before, Evaluation after) {}
-
-  void show(Results results, Stories stories) {
+  /**
+   * Shows all of it.
+   *
+   * @param evaluations of the stages by their names
+   */
+  void show(Results results, Map<String, Evaluation> evaluations) {
     console.line("");
     stages(results);
     console.line("");
     gold(results);
     console.line("");
-    stories(stories);
+    stories(evaluations);
     console.line("");
     whatNext();
   }
@@ -38,7 +42,7 @@ final class QuickStartReport {
     List<List<String>> rows = new ArrayList<>();
     double total = results.rewardModelSeconds();
     for (StageResult stage : results.stages()) {
-      if (stage.stage().equals("raft")) {
+      if (stage.stage().equals(Stages.RAFT)) {
         rows.add(rewardModel(results));
       }
       StageResult.Figures figures = stage.figures();
@@ -106,19 +110,21 @@ final class QuickStartReport {
         rows);
   }
 
-  private void stories(Stories stories) {
+  private void stories(Map<String, Evaluation> evaluations) {
+    List<Evaluation> shown =
+        Stream.of(Stages.SFT, Stages.RAFT, Stages.PPO).map(evaluations::get).toList();
     List<List<String>> rows = new ArrayList<>();
     for (int i = 0; i < STORIES_SHOWN; i++) {
-      Request request = stories.before().request(i);
-      rows.add(
-          List.of(
-              request.prompt().strip(),
-              told(request, stories.before().story(i)),
-              told(request, stories.after().story(i))));
+      Request request = shown.get(0).request(i);
+      List<String> row = new ArrayList<>(List.of(request.prompt().strip()));
+      for (Evaluation evaluation : shown) {
+        row.add(told(request, evaluation.story(i)));
+      }
+      rows.add(row);
     }
     console.sideBySide(
         "The first stories to the first held-out requests, with their gold rewards",
-        List.of("request", "before (SFT)", "after (RAFT)"),
+        List.of("request", "before (SFT)", "after RAFT", "after PPO"),
         rows);
   }
 
@@ -128,14 +134,14 @@ final class QuickStartReport {
 
   private void whatNext() {
     console.line("Results    " + folder.resolve(Results.FILE));
-    console.line("Curves     " + folder.resolve("{sft,reward,raft}").resolve("curves.png"));
+    console.line("Curves     " + folder.resolve("{sft,reward,raft,ppo}").resolve("curves.png"));
     console.line("Commands   " + folder.resolve(StageCommands.FILE));
     console.line("           repeats each training from the data beside it");
     console.line("What to try next");
     console.line("  another seed   ./rlhf quickstart --seed 7");
-    console.line("  over-optimise  the raft command with --num_raft_iterations 20:");
-    console.line("                 watch proxy rise and stories repeat");
-    console.line("  your own data  ./rlhf sft --help: the same three commands, with your");
+    console.line("  over-optimise  ./rlhf demo over-optimisation: where the proxy goes on rising");
+    console.line("                 and what was really wanted does not");
+    console.line("  your own data  ./rlhf sft --help: the same four commands, with your");
     console.line("                 model and files");
   }
 

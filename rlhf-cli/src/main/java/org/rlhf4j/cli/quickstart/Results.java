@@ -14,7 +14,7 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * @param seed of the run
  * @param rewardModelAccuracy share of the held-out pairs whose better story scores higher
  * @param rewardModelSeconds that the reward model took, with its data
- * @param stages base, sft, raft
+ * @param stages base, sft, raft, ppo
  */
 record Results(
     long seed, double rewardModelAccuracy, double rewardModelSeconds, List<StageResult> stages) {

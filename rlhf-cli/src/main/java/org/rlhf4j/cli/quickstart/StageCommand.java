@@ -9,15 +9,23 @@ import org.rlhf4j.core.config.ConfigBuilder;
 /**
  * One stage as a verb with its keys: what the quick start runs, and what it leaves as a command.
  *
- * @param verb {@code sft}, {@code reward} or {@code raft}; also the folder of its output
+ * @param verb {@code sft}, {@code reward}, {@code raft} or {@code ppo}; also the folder of its
+ *     output
  * @param keys without {@code output_dir}; the value is a path where the key names a file or folder
  */
 record StageCommand(String verb, Map<String, Object> keys) {
-  /** The configuration that writes to {@code folder/verb}. */
-  <C extends Record> C config(Class<C> type, Path folder) {
+  /** The configuration that writes to a folder. */
+  <C extends Record> C config(Class<C> type, Path output) {
     ConfigBuilder<C> builder = Config.of(type);
     keys.forEach((key, value) -> builder.set(key, value.toString()));
-    return builder.set("output_dir", folder.resolve(verb).toString()).build();
+    return builder.set("output_dir", output.toString()).build();
+  }
+
+  /** The same command with other values for some keys. */
+  StageCommand with(Map<String, Object> others) {
+    Map<String, Object> all = new LinkedHashMap<>(keys);
+    all.putAll(others);
+    return new StageCommand(verb, all);
   }
 
   /**

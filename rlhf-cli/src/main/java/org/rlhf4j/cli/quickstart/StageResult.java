@@ -3,7 +3,7 @@ package org.rlhf4j.cli.quickstart;
 /**
  * What a stage's model is worth on the held-out requests.
  *
- * @param stage {@code base}, {@code sft} or {@code raft}
+ * @param stage {@code base}, {@code sft}, {@code raft} or {@code ppo}
  * @param gold what the judge says
  * @param figures all else
  * @param seconds that the stage took, with its data and its evaluation

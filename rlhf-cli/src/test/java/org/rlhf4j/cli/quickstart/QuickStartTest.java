@@ -41,7 +41,15 @@ import org.rlhf4j.core.train.StopSignal;
 class QuickStartTest {
   private static final JsonMapper JSON = new JsonMapper();
   private static final Recipe LITTLE =
-      new Recipe(32, 24, 2, new Recipe.Raft(1, 6), 8, 2, new Recipe.Rates(1e-3, 1e-3, 3e-4, 1, 1));
+      new Recipe(
+          32,
+          24,
+          2,
+          new Recipe.Raft(1, 6),
+          new Recipe.Ppo(2, 6, 0.02),
+          8,
+          2,
+          new Recipe.Rates(1e-3, 1e-3, 3e-4, 1e-3, 1, 1));
   private static final int WIDTH = 80;
   private static final Pattern PROMPT =
       Pattern.compile("Tell me a story about (\\w+) and an? (\\w+) (\\w+)\\.\n");
@@ -111,10 +119,10 @@ class QuickStartTest {
         }
       }
     }
-    assertEquals(List.of("base", "sft", "raft"), stages);
+    assertEquals(List.of("base", "sft", "raft", "ppo"), stages);
     JsonNode sft = results.get("stages").get(1);
     assertEquals(0, sft.get("kl").asDouble(), 1e-9);
-    for (int other : new int[] {0, 2}) {
+    for (int other : new int[] {0, 2, 3}) {
       double rate = results.get("stages").get(other).get("win_rate_vs_sft").asDouble();
       assertTrue(rate >= 0 && rate <= 1);
     }
@@ -131,7 +139,8 @@ class QuickStartTest {
   void everythingIsInTheOutputFolder() throws IOException {
     assertEquals(before, entries(Path.of("")));
     Set<String> expected = new HashSet<>();
-    Collections.addAll(expected, "base", "sft", "reward", "raft", "results.json", "commands.sh");
+    Collections.addAll(expected, "base", "sft", "reward", "raft", "ppo");
+    Collections.addAll(expected, "results.json", "commands.sh");
     Collections.addAll(expected, "sft.jsonl", "pairs.jsonl", "prompts.jsonl");
     Collections.addAll(expected, "sft-eval.jsonl", "pairs-eval.jsonl", "prompts-eval.jsonl");
     Set<String> found = entries(folder);
@@ -191,7 +200,13 @@ class QuickStartTest {
     String screen = SCREEN.toString(StandardCharsets.UTF_8);
     for (String expected :
         List.of(
-            "win rate", "distinct-2", "before (SFT)", "after (RAFT)", "curves.png", "try next")) {
+            "win rate",
+            "distinct-2",
+            "before (SFT)",
+            "after RAFT",
+            "after PPO",
+            "curves.png",
+            "try next")) {
       assertTrue(screen.contains(expected), expected + " in\n" + screen);
     }
     // Lines that name files are as long as their folder wants.
@@ -208,7 +223,7 @@ class QuickStartTest {
       heading++;
     }
     int width = lines.get(heading).length();
-    for (String stage : List.of("base", "sft", "reward", "raft")) {
+    for (String stage : List.of("base", "sft", "reward", "raft", "ppo")) {
       assertTrue(
           lines.stream().anyMatch(l -> l.startsWith("  " + stage + " ") && l.length() == width),
           screen);
@@ -244,7 +259,7 @@ class QuickStartTest {
     Process process = builder.start();
     assertTrue(process.waitFor(10, TimeUnit.MINUTES));
     assertEquals(0, process.exitValue(), Files.readString(log));
-    for (String stage : List.of("sft", "reward", "raft")) {
+    for (String stage : List.of("sft", "reward", "raft", "ppo")) {
       Path first = folder.resolve(stage);
       Path second = folder.resolve("repeat").resolve(stage);
       assertArrayEquals(
@@ -267,7 +282,7 @@ class QuickStartTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"base", "sft", "reward", "raft"})
+  @ValueSource(strings = {"base", "sft", "reward", "raft", "ppo"})
   void everyModelIsLeftAsAFolder(String stage) {
     assertTrue(Files.exists(folder.resolve(stage).resolve("model.safetensors")));
     assertTrue(Files.exists(folder.resolve(stage).resolve("tokenizer.json")));

@@ -77,11 +77,11 @@ class ToyWorldTest {
 
   @Test
   void theFirstFreeFolderIsTaken() throws Exception {
-    assertEquals(folder.resolve("quickstart"), QuickStart.freeFolder(folder));
+    assertEquals(folder.resolve("quickstart"), ToyFolder.free(folder, "quickstart"));
     Files.createDirectory(folder.resolve("quickstart"));
-    assertEquals(folder.resolve("quickstart-2"), QuickStart.freeFolder(folder));
+    assertEquals(folder.resolve("quickstart-2"), ToyFolder.free(folder, "quickstart"));
     Files.createDirectory(folder.resolve("quickstart-2"));
-    assertEquals(folder.resolve("quickstart-3"), QuickStart.freeFolder(folder));
+    assertEquals(folder.resolve("quickstart-3"), ToyFolder.free(folder, "quickstart"));
   }
 
   @Test

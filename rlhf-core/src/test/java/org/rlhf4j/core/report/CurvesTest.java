@@ -130,11 +130,11 @@ class CurvesTest {
         new StackTraceElement[] {
           new StackTraceElement("sun.font.SunFontManager", "initFonts", "SunFontManager.java", 1)
         });
-    assertTrue(Curves.comesFromFonts(noFonts));
-    assertTrue(Curves.comesFromFonts(new RuntimeException("Fontconfig head is null", noFonts)));
-    assertTrue(Curves.comesFromFonts(new NoClassDefFoundError("Could not initialize class")));
-    assertFalse(Curves.comesFromFonts(new IllegalArgumentException("a defect of ours")));
-    assertFalse(Curves.comesFromFonts(new OutOfMemoryError("Java heap space")));
+    assertTrue(Plot.comesFromFonts(noFonts));
+    assertTrue(Plot.comesFromFonts(new RuntimeException("Fontconfig head is null", noFonts)));
+    assertTrue(Plot.comesFromFonts(new NoClassDefFoundError("Could not initialize class")));
+    assertFalse(Plot.comesFromFonts(new IllegalArgumentException("a defect of ours")));
+    assertFalse(Plot.comesFromFonts(new OutOfMemoryError("Java heap space")));
   }
 
   @Test
