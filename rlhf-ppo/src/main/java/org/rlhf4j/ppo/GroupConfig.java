@@ -16,8 +16,8 @@ import org.rlhf4j.core.data.Overlong;
  * far as that allows, since their prompt is then computed once. {@code gradient_accumulation_steps}
  * follows; given as another number than 1, it must be the one that follows.
  *
- * <p>With one step for each roll-out, the policy that learns is the one that sampled: every ratio is
- * 1 and nothing is clipped, so the metrics of ratios and clipping are left out.
+ * <p>With one step for each roll-out, the policy that learns is the one that sampled: every ratio
+ * is 1 and nothing is clipped, so the metrics of ratios and clipping are left out.
  *
  * <p>{@code max_length} holds prompt and response together: a prompt may have {@code max_length -
  * max_new_tokens} tokens. {@code eval_strategy: epoch} and {@code save_strategy: epoch} mean every
@@ -39,10 +39,7 @@ public record GroupConfig(
         double beta,
     @Key(doc = "Ratios count down to 1 minus this.", defaultValue = "0.2", above = 0)
         double epsilon,
-    @Key(
-            doc = "Ratios count up to 1 plus this; none: epsilon.",
-            defaultValue = Key.NONE,
-            above = 0)
+    @Key(doc = "Ratios count up to 1 plus this; none: epsilon.", defaultValue = Key.NONE, above = 0)
         Double epsilonHigh,
     @Key(
             doc =

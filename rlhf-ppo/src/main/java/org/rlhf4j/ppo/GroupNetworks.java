@@ -67,10 +67,10 @@ final class GroupNetworks implements AutoCloseable {
     ModelLoader.Options loaded =
         new ModelLoader.Options(options.type(), true, options.lora(), options.seed());
     if (!options.reference() && options.numLayersUnfrozen() == Hydra.ALL) {
-      return new GroupNetworks(
-          torch, ModelLoader.causalLm(torch, start, loaded), null, options);
+      return new GroupNetworks(torch, ModelLoader.causalLm(torch, start, loaded), null, options);
     }
-    Hydra hydra = ModelLoader.hydra(
+    Hydra hydra =
+        ModelLoader.hydra(
             torch, start, loaded, options.numLayersUnfrozen(), EmbeddingTraining.NONE);
     return new GroupNetworks(torch, hydra.policy(), hydra, options);
   }
@@ -118,8 +118,7 @@ final class GroupNetworks implements AutoCloseable {
 
   private float[] logProbs(CausalLm model, TokenBatch batch, Tensor trunk) {
     try (TensorScope scope = torch.scope()) {
-      Tensor hidden =
-          model.decoder().forward(scope, batch, start(trunk), Recording.NONE).hidden();
+      Tensor hidden = model.decoder().forward(scope, batch, start(trunk), Recording.NONE).hidden();
       return model.head().logProbs(scope, hidden, batch.targets(), reading(false)).logProbs();
     }
   }
@@ -134,8 +133,7 @@ final class GroupNetworks implements AutoCloseable {
   float[] addGradients(
       TokenBatch batch, Tensor trunk, CausalLm.Derivative derivative, Gradients into) {
     try (TensorScope scope = torch.scope()) {
-      Decoder.Pass pass =
-          policy.decoder().forward(scope, batch, start(trunk), options.recording());
+      Decoder.Pass pass = policy.decoder().forward(scope, batch, start(trunk), options.recording());
       LmHead head = policy.head();
       float[] logProbs =
           head.logProbs(scope, pass.hidden(), batch.targets(), reading(false)).logProbs();

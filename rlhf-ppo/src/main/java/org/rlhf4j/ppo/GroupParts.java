@@ -9,8 +9,8 @@ import org.rlhf4j.core.model.TokenBatch;
 
 /**
  * The responses of a roll-out in parts that are always computed together: a group, or where that is
- * more than may be computed side by side, some of a group. So the prompt of a part is computed once,
- * and what the frozen blocks make of it can be kept.
+ * more than may be computed side by side, some of a group. So the prompt of a part is computed
+ * once, and what the frozen blocks make of it can be kept.
  *
  * @param rows of the roll-out, group after group
  * @param partsOfGroup how many parts each group has

@@ -101,8 +101,7 @@ record GroupRollout(
     double[][] kl = new double[size()][];
     for (int i = 0; i < kl.length; i++) {
       float[] own = logProbs == null ? responses.get(i).logProbs() : logProbs[i];
-      kl[i] =
-          estimator.of(ExperienceFile.wide(own), ExperienceFile.wide(referenceLogProbs[i]));
+      kl[i] = estimator.of(ExperienceFile.wide(own), ExperienceFile.wide(referenceLogProbs[i]));
     }
     return kl;
   }

@@ -29,8 +29,7 @@ final class GroupRollouts {
   record Settings(int partSize, int batchSize, StopSignal stop) {}
 
   /** Roll-outs of a run; everything is the caller's to close. */
-  GroupRollouts(
-      TrainingRun run, GroupNetworks networks, Responses responses, Settings settings) {
+  GroupRollouts(TrainingRun run, GroupNetworks networks, Responses responses, Settings settings) {
     this.run = run;
     this.networks = networks;
     this.responses = responses;
@@ -64,8 +63,7 @@ final class GroupRollouts {
         drawn.rewards().scores(),
         logProbs,
         reference,
-        new Rollout.Seconds(
-            (drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
+        new Rollout.Seconds((drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
   }
 
   /** Fills in the log-probabilities that are asked for. */

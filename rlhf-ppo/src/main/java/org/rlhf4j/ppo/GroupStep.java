@@ -116,8 +116,7 @@ final class GroupStep {
             "the loss is " + sums.loss + " at step " + (optimization.steps() + 1));
       }
       ratio.accept(sums.ratio);
-      return new Outcome(
-          optimization.step(gradients), sums.loss, sums.computed, sums.figures());
+      return new Outcome(optimization.step(gradients), sums.loss, sums.computed, sums.figures());
     }
   }
 
@@ -149,8 +148,7 @@ final class GroupStep {
       for (int t = 0; t < now.length; t++) {
         ratio += Math.exp(now[t] - before[t]) / batch.tokens();
       }
-      GroupMethod.Share share =
-          method.loss(new GroupMethod.Part(samples, now, before, batch));
+      GroupMethod.Share share = method.loss(new GroupMethod.Part(samples, now, before, batch));
       loss += share.loss();
       clippedLow += share.clippedLow();
       clippedHigh += share.clippedHigh();

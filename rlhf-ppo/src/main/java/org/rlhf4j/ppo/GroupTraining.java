@@ -191,8 +191,7 @@ final class GroupTraining {
   private Prompts load(TrainingRun run, GroupNetworks networks, List<Path> paths) {
     DecoderSpec spec = networks.policy().decoder().spec();
     int longest =
-        Math.min(
-            training.maxLength() - rolling.sampling().maxNewTokens(), spec.maxPositions() - 1);
+        Math.min(training.maxLength() - rolling.sampling().maxNewTokens(), spec.maxPositions() - 1);
     RowEncoder encoder =
         new RowEncoder(
             run.tokenizer(),
@@ -357,13 +356,11 @@ final class GroupTraining {
       }
     }
     Responses.Draw draw =
-        new Responses.Draw(
-            phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
+        new Responses.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
     boolean isFirst = run.step() == 0 && state.rollout() == 0;
     boolean compares = isFirst && parts.networks().hasReference();
     boolean ofPolicy = measuresPolicy() || compares;
-    GroupRollout rollout =
-        parts.rollouts().make(draw, group.numGenerations(), ofPolicy, trunk);
+    GroupRollout rollout = parts.rollouts().make(draw, group.numGenerations(), ofPolicy, trunk);
     if (isFirst) {
       checkFirst(parts, rollout);
     }
@@ -393,9 +390,7 @@ final class GroupTraining {
   /** What the first roll-out of a run shows about networks and reward. */
   private static void checkFirst(Parts parts, GroupRollout rollout) {
     if (parts.networks().hasReference()) {
-      parts
-          .invariants()
-          .requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
+      parts.invariants().requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
     }
     Completion first =
         Responses.completion(rollout.prompts().get(0), 0, rollout.responses().get(0));
@@ -447,8 +442,7 @@ final class GroupTraining {
   }
 
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
-  private void update(
-      Parts parts, GroupStep step, GroupTrunk trunk, Plan plan, GroupState state) {
+  private void update(Parts parts, GroupStep step, GroupTrunk trunk, Plan plan, GroupState state) {
     TrainingRun run = parts.run();
     GroupParts cut = cut(state);
     BatchPlan passes = passes(state);
@@ -506,10 +500,7 @@ final class GroupTraining {
             .rollouts()
             .make(
                 new Responses.Draw(
-                    "held-out",
-                    parts.held().data().rows(),
-                    parts.held().answers(),
-                    HELD_OUT_ROUND),
+                    "held-out", parts.held().data().rows(), parts.held().answers(), HELD_OUT_ROUND),
                 1,
                 parts.networks().hasReference(),
                 null);

@@ -725,10 +725,7 @@ public final class PpoTrainer {
             .rollouts()
             .make(
                 new Responses.Draw(
-                    "held-out",
-                    parts.held().data().rows(),
-                    parts.held().answers(),
-                    HELD_OUT_ROUND),
+                    "held-out", parts.held().data().rows(), parts.held().answers(), HELD_OUT_ROUND),
                 null);
     Map<String, Object> figures = new LinkedHashMap<>();
     found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));

@@ -45,7 +45,8 @@ public record ReinforcePlusPlusConfig(
     if (groupBaseline) {
       group.requireComparison(problems);
       problems.require(
-          gamma == 1, "gamma " + gamma + ": group_baseline true works without a discount; allowed: 1");
+          gamma == 1,
+          "gamma " + gamma + ": group_baseline true works without a discount; allowed: 1");
     }
     if (group.beta() == 0) {
       problems.warnUnused("unless beta is above 0", "kl_estimator");

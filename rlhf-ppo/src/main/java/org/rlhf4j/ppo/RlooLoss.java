@@ -20,11 +20,7 @@ public final class RlooLoss {
    * @param clippedHigh responses of positive advantage whose ratio is over the range
    */
   public record Loss(
-      double loss,
-      double[] derivative,
-      PpoLoss.Ratios ratios,
-      int clippedLow,
-      int clippedHigh) {}
+      double loss, double[] derivative, PpoLoss.Ratios ratios, int clippedLow, int clippedHigh) {}
 
   /**
    * The reward that RLOO compares: {@code score - β Σ (logProb - referenceLogProb)}.

@@ -20,7 +20,8 @@ final class Rollouts {
   private final Responses.Settings settings;
 
   /** Roll-outs of a run; everything is the caller's to close. */
-  Rollouts(TrainingRun run, PpoNetworks networks, Responses responses, Responses.Settings settings) {
+  Rollouts(
+      TrainingRun run, PpoNetworks networks, Responses responses, Responses.Settings settings) {
     this.run = run;
     this.networks = networks;
     this.responses = responses;
@@ -38,8 +39,7 @@ final class Rollouts {
     Responses.Drawn drawn = responses.draw(draw, 1);
     List<TokenRow> rows = new ArrayList<>();
     for (int i = 0; i < drawn.responses().size(); i++) {
-      rows.add(
-          Experience.row(drawn.prompts().get(i).ids(), drawn.responses().get(i).tokenIds()));
+      rows.add(Experience.row(drawn.prompts().get(i).ids(), drawn.responses().get(i).tokenIds()));
     }
     PpoNetworks.Scored[] scored = score(draw, rows, cache);
     long done = System.nanoTime();
@@ -51,8 +51,7 @@ final class Rollouts {
         Arrays.stream(scored).map(PpoNetworks.Scored::logProbs).toArray(float[][]::new),
         Arrays.stream(scored).map(PpoNetworks.Scored::referenceLogProbs).toArray(float[][]::new),
         Arrays.stream(scored).map(PpoNetworks.Scored::values).toArray(float[][]::new),
-        new Rollout.Seconds(
-            (drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
+        new Rollout.Seconds((drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
   }
 
   private PpoNetworks.Scored[] score(Responses.Draw draw, List<TokenRow> rows, TrunkCache cache) {

@@ -83,8 +83,7 @@ class GroupResumeTest {
             interrupt.run();
           }
         };
-    RunContext context =
-        new RunContext(Console.silent(), stop, listener::accept, List.of());
+    RunContext context = new RunContext(Console.silent(), stop, listener::accept, List.of());
     method.train(runs.builder(method, output, keys(more)).build(), context, reward);
   }
 
@@ -159,12 +158,12 @@ class GroupResumeTest {
   @Test
   void theBestModelIsKept() throws IOException {
     List<Map<String, Object>> metrics =
-        runs.train(
-            Method.RLOO, "out", keys("save_best=true;eval_steps=1;num_iterations=1"));
+        runs.train(Method.RLOO, "out", keys("save_best=true;eval_steps=1;num_iterations=1"));
     double best = -1;
     int at = -1;
     for (Map<String, Object> row : metrics) {
-      if (row.containsKey("eval_reward") && ((Number) row.get("eval_reward")).doubleValue() > best) {
+      if (row.containsKey("eval_reward")
+          && ((Number) row.get("eval_reward")).doubleValue() > best) {
         best = ((Number) row.get("eval_reward")).doubleValue();
         at = ((Number) row.get("step")).intValue();
       }

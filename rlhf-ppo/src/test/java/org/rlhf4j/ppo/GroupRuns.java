@@ -107,8 +107,7 @@ final class GroupRuns {
 
   /** Runs with {@link #SMALL_IDS} as the reward. */
   List<Map<String, Object>> train(Method method, String output, Object... more) {
-    return method.train(
-        builder(method, output, more).build(), RunContext.silent(), SMALL_IDS);
+    return method.train(builder(method, output, more).build(), RunContext.silent(), SMALL_IDS);
   }
 
   /** A metric's values over the rows that have it. */

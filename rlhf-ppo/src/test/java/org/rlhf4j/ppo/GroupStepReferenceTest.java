@@ -33,9 +33,9 @@ import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.ppo.GroupRuns.Method;
 
 /**
- * The losses of two roll-outs with two steps each against the formulas of the papers, written down a second
- * time: from log-probabilities that a plain pass over each row by itself gives, with the weights
- * before each step.
+ * The losses of two roll-outs with two steps each against the formulas of the papers, written down
+ * a second time: from log-probabilities that a plain pass over each row by itself gives, with the
+ * weights before each step.
  */
 class GroupStepReferenceTest {
   private static final int GROUP = 4;
@@ -85,8 +85,7 @@ class GroupStepReferenceTest {
   void lossesAreThoseOfThePapers(Method method, double beta, double temperature, String more)
       throws IOException {
     List<Object> keys =
-        new ArrayList<>(
-            List.of("beta", beta, "temperature", temperature, "num_iterations", 2));
+        new ArrayList<>(List.of("beta", beta, "temperature", temperature, "num_iterations", 2));
     keys.addAll(List.of("total_episodes", 2 * SIZE, "save_steps", 1, "save_total_limit", 0));
     keys.addAll(List.of("learning_rate", 2e-2, "epsilon", 0.1, "shuffle_dataset", false));
     Arrays.stream(more.split(";")).forEach(pair -> keys.addAll(List.of(pair.split("="))));

@@ -131,8 +131,7 @@ class GroupStepTest {
           ALLOWED_MIB,
           number -> {
             List<GroupSample> samples = samples(number);
-            GroupParts parts =
-                GroupParts.of(samples.stream().map(GroupSample::row).toList(), 2, 4);
+            GroupParts parts = GroupParts.of(samples.stream().map(GroupSample::row).toList(), 2, 4);
             try (GroupTrunk trunk = new GroupTrunk(torch)) {
               trunk.fill(networks, parts, 3);
               List<List<Integer>> batches = parts.batches(parts.of(new int[] {2, 0, 1}), 4);
@@ -165,10 +164,8 @@ class GroupStepTest {
       GroupStep step = new GroupStep(torch, networks, optimization, new Method(), 8);
       List<GroupSample> samples = samples(1);
       GroupParts parts = GroupParts.of(samples.stream().map(GroupSample::row).toList(), 2, 2);
-      GroupStep.Work work =
-          new GroupStep.Work(samples, parts, parts.batches(parts.all(), 2), null);
-      Invariants invariants =
-          new Invariants(networks::referenceFingerprint, ElementType.FP32);
+      GroupStep.Work work = new GroupStep.Work(samples, parts, parts.batches(parts.all(), 2), null);
+      Invariants invariants = new Invariants(networks::referenceFingerprint, ElementType.FP32);
       RlhfException thrown =
           assertThrows(RlhfException.class, () -> step.run(work, invariants::requireRatioOne));
       assertTrue(thrown.getMessage().startsWith("the ratio of new to old"), thrown.getMessage());

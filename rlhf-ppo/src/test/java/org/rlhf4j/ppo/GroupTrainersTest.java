@@ -83,8 +83,9 @@ class GroupTrainersTest {
         runs.train(
             method,
             "out",
-            keys("learning_rate=0;num_iterations=2;mini_batch_size=8;beta=0.05;num_layers_unfrozen=1"
-                + ";per_device_train_batch_size=3"));
+            keys(
+                "learning_rate=0;num_iterations=2;mini_batch_size=8;beta=0.05;num_layers_unfrozen=1"
+                    + ";per_device_train_batch_size=3"));
     assertEquals(8, column(metrics, "val/ratio").size());
     for (double ratio : column(metrics, "val/ratio")) {
       assertEquals(1, ratio, 1e-5);
@@ -168,8 +169,7 @@ class GroupTrainersTest {
     RewardFunction byPrompt =
         completions -> completions.stream().mapToDouble(c -> c.index() % 2).toArray();
     List<Map<String, Object>> metrics =
-        Method.GRPO.train(
-            runs.builder(Method.GRPO, "out").build(), RunContext.silent(), byPrompt);
+        Method.GRPO.train(runs.builder(Method.GRPO, "out").build(), RunContext.silent(), byPrompt);
     assertEquals(List.of(1.0, 1.0), column(metrics, "frac_reward_zero_std"));
     assertEquals(List.of(0.0, 0.0), column(metrics, "reward_std"));
     assertEquals(List.of(0.0, 0.0), column(metrics, "grad_norm"));
@@ -189,7 +189,8 @@ class GroupTrainersTest {
   @Test
   void settingsThatCannotWorkAreRefused() {
     for (Method method : Method.values()) {
-      refused(method, "num_generations=0", "num_generations: found 0, allowed: a whole number >= 1");
+      refused(
+          method, "num_generations=0", "num_generations: found 0, allowed: a whole number >= 1");
       refused(method, "mini_batch_size=6", "mini_batch_size 6 does not fill groups of num_gen");
       refused(method, "mini_batch_size=20", "is more than the responses of a roll-out");
       refused(method, "total_episodes=30", "total_episodes 30 does not fill groups");
@@ -209,8 +210,7 @@ class GroupTrainersTest {
     refused(Method.GRPO, "loss_type=ppo", "loss_type");
     RlhfException layers =
         assertThrows(
-            RlhfException.class,
-            () -> runs.train(Method.GRPO, "out", "num_layers_unfrozen", 3));
+            RlhfException.class, () -> runs.train(Method.GRPO, "out", "num_layers_unfrozen", 3));
     assertTrue(layers.getMessage().contains("num_layers_unfrozen"), layers.getMessage());
     RlhfException nothing =
         assertThrows(
@@ -278,8 +278,7 @@ class GroupTrainersTest {
   void inBf16TheFirstRatioIsOne() {
     for (Method method : Method.values()) {
       List<Map<String, Object>> metrics =
-          runs.train(
-              method, method.name(), keys("dtype=bf16;mini_batch_size=8;beta=0.05"));
+          runs.train(method, method.name(), keys("dtype=bf16;mini_batch_size=8;beta=0.05"));
       assertEquals(1, column(metrics, "val/ratio").get(0), 1e-3);
     }
   }

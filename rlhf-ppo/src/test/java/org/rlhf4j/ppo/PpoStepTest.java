@@ -197,8 +197,7 @@ class PpoStepTest {
       float[][] other = {{-1.0001f}};
       invariants.requireReferenceIsPolicy(one, one);
       violated(
-          () -> invariants.requireReferenceIsPolicy(one, other),
-          "policy and reference differ by ");
+          () -> invariants.requireReferenceIsPolicy(one, other), "policy and reference differ by ");
 
       invariants.requireSameReward(2, 2);
       violated(

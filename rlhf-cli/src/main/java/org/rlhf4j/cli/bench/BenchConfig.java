@@ -18,7 +18,9 @@ public record BenchConfig(
             doc =
                 "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, 8 samples to"
                     + " each of 8 prompts, 64 + 64 tokens, or loading a language model; ppo: roll-outs"
-                    + " of 32 responses, 64 + 32 tokens, half of the layers trained for 4 epochs.")
+                    + " of 32 responses, 64 + 32 tokens, half of the layers trained for 4 epochs; grpo"
+                    + " and rloo: 8 responses to each of 4 prompts, all layers trained 4 times, with a"
+                    + " reference.")
         Workload workload,
     @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
     @Key(
@@ -60,6 +62,10 @@ public record BenchConfig(
     SAMPLE,
     /** Roll-outs of 32 samples, 64 + 32 tokens, and 4 epochs on each. */
     PPO,
+    /** Roll-outs of 4 prompts with 8 samples, 64 + 32 tokens, and 4 steps on each. */
+    GRPO,
+    /** The same with leave-one-out advantages. */
+    RLOO,
     /** Reading a language model's folder, ready to compute with. */
     LOAD
   }

@@ -39,8 +39,9 @@ import org.rlhf4j.reward.PairStep;
 import org.rlhf4j.reward.RewardLoss;
 
 /**
- * Times the classes that the verbs use, on a random model except where loading is timed. The figures are rates over the timed
- * steps, with the rate of plain matrix products in the same run beside them.
+ * Times the classes that the verbs use, on a random model except where loading is timed. The
+ * figures are rates over the timed steps, with the rate of plain matrix products in the same run
+ * beside them.
  */
 public final class Benchmark {
   private static final int BATCH = 8;
@@ -82,6 +83,8 @@ public final class Benchmark {
         case REWARD -> reward(compute);
         case SAMPLE -> sample(compute);
         case PPO -> ppo(compute);
+        case GRPO -> group(compute, online().grpo());
+        case RLOO -> group(compute, online().rloo());
         case LOAD -> load(compute);
       };
     }
@@ -151,7 +154,7 @@ public final class Benchmark {
   }
 
   private Map<String, Object> ppo(Compute compute) {
-    OnlineBenchmark.Measured run = new OnlineBenchmark(config, model, source()).ppo();
+    OnlineBenchmark.Measured run = online().ppo();
     double responses = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.NEW_TOKENS;
     double prompts = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.PROMPT;
     double tokens = prompts + responses;
@@ -162,6 +165,21 @@ public final class Benchmark {
     double scoring = 2 * blocks * (1 + trained) * tokens + 4 * head * responses;
     double learning = 6 * (blocks * trained * tokens + head * responses) * OnlineBenchmark.EPOCHS;
     return online(compute, run, drawing + scoring + learning);
+  }
+
+  private OnlineBenchmark online() {
+    return new OnlineBenchmark(config, model, source());
+  }
+
+  private Map<String, Object> group(Compute compute, OnlineBenchmark.Measured run) {
+    double responses = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.NEW_TOKENS;
+    double prompts =
+        (double) OnlineBenchmark.SAMPLES / OnlineBenchmark.GROUP * OnlineBenchmark.PROMPT;
+    double weights = blockWeights() + headWeights();
+    double drawing = 2 * weights * responses + 2 * blockWeights() * prompts;
+    double pass = blockWeights() * (prompts + responses) + headWeights() * responses;
+    // Old log-probabilities, the reference's, and forward and backward for each step.
+    return online(compute, run, drawing + (2 * 2 + 6 * OnlineBenchmark.EPOCHS) * pass);
   }
 
   private Map<String, Object> online(

@@ -23,8 +23,12 @@ import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.ppo.GrpoConfig;
+import org.rlhf4j.ppo.GrpoTrainer;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
+import org.rlhf4j.ppo.RlooConfig;
+import org.rlhf4j.ppo.RlooTrainer;
 
 /**
  * Times whole runs of the online trainers, from one call of a trivial reward to the next: drawing,
@@ -32,6 +36,7 @@ import org.rlhf4j.ppo.PpoTrainer;
  */
 final class OnlineBenchmark {
   static final int SAMPLES = 32;
+  static final int GROUP = 8;
   static final int PROMPT = 64;
   static final int NEW_TOKENS = 32;
   static final int EPOCHS = 4;
@@ -74,6 +79,31 @@ final class OnlineBenchmark {
                   .build();
           new PpoTrainer(run, listener, reward).train();
         });
+  }
+
+  /** Group-relative policy optimisation, all layers trained, beside a full reference. */
+  Measured grpo() {
+    return measure(
+        (folder, reward, context) ->
+            new GrpoTrainer(group(GrpoConfig.class, folder), context, reward).train());
+  }
+
+  /** REINFORCE with leave-one-out baselines, likewise. */
+  Measured rloo() {
+    return measure(
+        (folder, reward, context) ->
+            new RlooTrainer(group(RlooConfig.class, folder), context, reward).train());
+  }
+
+  private <T extends Record> T group(Class<T> type, Path folder) {
+    return common(Config.of(type), folder)
+        .set("total_episodes", SAMPLES * rounds())
+        .set("rollout_batch_size", SAMPLES / GROUP)
+        .set("num_generations", GROUP)
+        .set("num_iterations", EPOCHS)
+        .set("mini_batch_size", SAMPLES)
+        .set("beta", 0.05)
+        .build();
   }
 
   /** A run on a folder. */

@@ -93,9 +93,9 @@ public final class TokenBatch {
   }
 
   /**
-   * Answers to prompts, as {@link #ofTargets}: the tokens that the rows of a group have before their
-   * first targets are the same, and are computed once for all of them. The last of these tokens
-   * belongs to each answer, since its hidden state is read.
+   * Answers to prompts, as {@link #ofTargets}: the tokens that the rows of a group have before
+   * their first targets are the same, and are computed once for all of them. The last of these
+   * tokens belongs to each answer, since its hidden state is read.
    *
    * @param groups rows that each have a target; those of a group begin with the same prompt
    */

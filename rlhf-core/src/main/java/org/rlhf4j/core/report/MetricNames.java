@@ -65,7 +65,8 @@ public final class MetricNames {
   public static final String RATIO = "val/ratio";
   public static final String RATIO_VARIANCE = "val/ratio_var";
 
-  // Group methods, one row per roll-out: the mean score, the mean of the groups' standard deviations,
+  // Group methods, one row per roll-out: the mean score, the mean of the groups' standard
+  // deviations,
   // and the share of groups whose rewards are all equal, from which nothing is learned.
   public static final String REWARD = "reward";
   public static final String REWARD_STD = "reward_std";

@@ -212,7 +212,8 @@ class SavingsTest {
     Random random = new Random(8);
     List<List<TokenRow>> groups = new ArrayList<>();
     int computed = 0;
-    for (int[] lengths : new int[][] {{12, 5, 9, 5, 1}, {30, 2, 2}, {9, 7}, {3, 4, 2, 8}, {40, 6}}) {
+    for (int[] lengths :
+        new int[][] {{12, 5, 9, 5, 1}, {30, 2, 2}, {9, 7}, {3, 4, 2, 8}, {40, 6}}) {
       int[] prompt = row(random, lengths[0]);
       List<TokenRow> group = new ArrayList<>();
       for (int i = 1; i < lengths.length; i++) {
