@@ -37,7 +37,14 @@ public record PpoConfig(
     @Key(
             doc = "Keeps what the frozen blocks make of a roll-out for all its epochs.",
             defaultValue = "true")
-        boolean cacheTrunk)
+        boolean cacheTrunk,
+    @Key(
+            doc =
+                "Ends the run where the first ratio is not 1, the reference is not the policy at the"
+                    + " start, sampler and scorer disagree, or a score depends on its batch; false for"
+                    + " a reward that answers otherwise each time.",
+            defaultValue = "true")
+        boolean checkInvariants)
     implements Checked {
   /** Samples that are computed side by side. */
   int microBatchSize() {

@@ -25,6 +25,7 @@ final class Rollouts {
   private final Generator generator;
   private final Rewards rewards;
   private final Settings settings;
+  private Runnable beforeFailure = () -> {};
 
   /**
    * How roll-outs are made.
@@ -49,6 +50,11 @@ final class Rollouts {
     this.settings = settings;
   }
 
+  /** What is done where the reward fails, before that is thrown: the networks are unharmed. */
+  void beforeFailure(Runnable rescue) {
+    beforeFailure = rescue;
+  }
+
   /**
    * Prompts to answer.
    *
@@ -70,7 +76,13 @@ final class Rollouts {
     long begun = System.nanoTime();
     List<Response> responses = sample(draw);
     long sampled = System.nanoTime();
-    Rewards.Found found = reward(draw, responses);
+    Rewards.Found found;
+    try {
+      found = reward(draw, responses);
+    } catch (RlhfException e) {
+      beforeFailure.run();
+      throw e;
+    }
     List<TokenRow> rows = new ArrayList<>();
     for (int i = 0; i < responses.size(); i++) {
       rows.add(Experience.row(draw.prompts().get(i).ids(), responses.get(i).tokenIds()));
