@@ -80,7 +80,11 @@ final class Rollouts {
     try {
       found = reward(draw, responses);
     } catch (RlhfException e) {
-      beforeFailure.run();
+      try {
+        beforeFailure.run();
+      } catch (RlhfException failed) {
+        e.addSuppressed(failed);
+      }
       throw e;
     }
     List<TokenRow> rows = new ArrayList<>();

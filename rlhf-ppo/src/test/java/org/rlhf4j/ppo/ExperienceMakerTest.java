@@ -140,7 +140,6 @@ class ExperienceMakerTest {
     "missing_eos_penalty, 2",
     "length_penalty, 0",
     "scale_reward, none",
-    "scale_reward, running",
     "whiten_rewards, false",
     "whiten_advantages, false"
   })
@@ -158,5 +157,12 @@ class ExperienceMakerTest {
     assertEquals(Math.sqrt(2), none.with(new double[] {1, 3}).divisor(), 1e-15);
     assertEquals(
         Math.sqrt(2), none.with(new double[] {1, 3}).with(new double[] {1, 9}).divisor(), 1e-15);
+    // Over the run so far it moves: the variance of 1, 3, 1 and 9 is 43 / 4 or 43 / 3.
+    double running =
+        ScoreScaling.start(ScoreScale.RUNNING)
+            .with(new double[] {1, 3})
+            .with(new double[] {1, 9})
+            .divisor();
+    assertEquals(Math.sqrt(43.0 / 3), running, 1e-12);
   }
 }

@@ -486,9 +486,10 @@ class PpoTrainerTest {
     assertTrue(
         thrown
             .getMessage()
-            .startsWith(
-                "the reward of a response is 1.0 by itself and 16.0 among others; it must not depend"
-                    + " on them. Likely causes, the likeliest first: (1) the reward function looks"),
+            .matches(
+                "the reward of a response is 1\\.0 by itself and 1?\\d\\.0 among others; it must not"
+                    + " depend on them\\. Likely causes, the likeliest first: \\(1\\) the reward"
+                    + " function looks .*"),
         thrown.getMessage());
     train(builder("free").set("check_invariants", false), ranks);
   }
