@@ -37,9 +37,11 @@ public final class CustomRewardExample {
             .set("model_name_or_path", "examples/models/tinystories-260k")
             .set("dataset_path", "examples/data/hh/harmless-base-train.jsonl.gz")
             .set("output_dir", args.length > 0 ? args[0] : "runs/example-custom-reward")
-            .set("total_episodes", 128)
+            .set("total_episodes", 64)
+            .set("rollout_batch_size", 32)
+            .set("num_ppo_epochs", 2)
             .set("num_layers_unfrozen", 3)
-            .set("max_new_tokens", 40)
+            .set("max_new_tokens", 24)
             .set("max_length", 400)
             .set("learning_rate", 3e-4)
             .build();

@@ -49,7 +49,14 @@ public record PpoConfig(
                     + " step on each mini-batch num_ppo_epochs times in a row, and lose EOS, v0.5.0"
                     + " always. none: the clean form.",
             defaultValue = "none")
-        TrlxCompat trlxCompat)
+        TrlxCompat trlxCompat,
+    @Key(
+            doc =
+                "Ends the run where the first ratio is not 1, the reference is not the policy at the"
+                    + " start, sampler and scorer disagree, or a score depends on its batch; false for"
+                    + " a reward that answers otherwise each time.",
+            defaultValue = "true")
+        boolean checkInvariants)
     implements Checked {
   /** Samples that are computed side by side. */
   int microBatchSize() {

@@ -1,5 +1,6 @@
 package org.rlhf4j.ppo;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -7,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
@@ -121,9 +123,10 @@ public final class PpoNetworks implements AutoCloseable {
             options.embeddings());
     boolean complete = false;
     try {
-      Critic critic = critic(torch, hydra, start, options);
+      PpoNetworks networks =
+          new PpoNetworks(torch, hydra, critic(torch, hydra, start, options), options);
       complete = true;
-      return new PpoNetworks(torch, hydra, critic, options);
+      return networks;
     } finally {
       if (!complete) {
         hydra.close();
@@ -147,6 +150,7 @@ public final class PpoNetworks implements AutoCloseable {
       RewardModel model =
           ModelLoader.rewardModel(
               torch, folder, new ModelLoader.Options(options.type(), true), options.seed());
+      requireVocabulary(model, folder, spec);
       return new Critic.Separate(model);
     }
     if (options.valueModel() != null) {
@@ -170,6 +174,76 @@ public final class PpoNetworks implements AutoCloseable {
     Branch branch = hydra.branch(start, layers);
     boolean readsTrained = hydra.policy().decoder().trainsBelow(branch.firstLayer());
     return new Critic.OnBranch(branch, head, !own && readsTrained);
+  }
+
+  private static void requireVocabulary(RewardModel model, ModelFolder folder, DecoderSpec policy) {
+    int own = model.decoder().spec().vocabularySize();
+    if (own < policy.vocabularySize()) {
+      model.close();
+      throw RlhfException.config(
+          ("value_model_name_or_path: %s has a vocabulary of %d tokens, the policy one of %d; it must"
+                  + " know all of them")
+              .formatted(folder.path(), own, policy.vocabularySize()));
+    }
+  }
+
+  /**
+   * Requires that a value model of its own can read the longest rows of a run.
+   *
+   * @throws RlhfException where its context is shorter
+   */
+  void requireContext(int longestRow) {
+    if (critic instanceof Critic.Separate separate
+        && separate.model().decoder().spec().maxPositions() < longestRow) {
+      throw RlhfException.config(
+          ("value_model_name_or_path: the model's context is %d tokens, rows may have %d; a smaller"
+                  + " max_length helps")
+              .formatted(separate.model().decoder().spec().maxPositions(), longestRow));
+    }
+  }
+
+  /**
+   * Takes the value network's weights from where {@link #writeValue} left them, if they are of this
+   * layout.
+   *
+   * @return whether they are
+   */
+  boolean readValue(Path folder) {
+    Path path = folder.resolve(VALUE_FILE);
+    if (!Files.exists(path)) {
+      return false;
+    }
+    SafetensorsFile file = SafetensorsFile.open(path);
+    List<Optimization.Part> parts = trained(1);
+    List<Optimization.Part> own = parts.subList(1, parts.size());
+    int count = 0;
+    for (Optimization.Part part : own) {
+      for (int i = 0; i < part.weights().parameters().size(); i++) {
+        String name = part.name() + part.weights().parameters().get(i).name();
+        if (!file.contains(name)
+            || !file.info(name).hasShape(part.weights().masters().get(i).shape())) {
+          return false;
+        }
+        count++;
+      }
+    }
+    if (count != file.tensors().size()) {
+      return false;
+    }
+    try (TensorScope scope = torch.scope()) {
+      for (Optimization.Part part : own) {
+        for (int i = 0; i < part.weights().parameters().size(); i++) {
+          String name = part.name() + part.weights().parameters().get(i).name();
+          Weights.fill(
+              torch.ops(),
+              scope,
+              part.weights().masters().get(i),
+              (from, target) -> file.readFloats(name, from, target));
+        }
+        part.weights().followMasters();
+      }
+    }
+    return true;
   }
 
   /** The policy; what it trains is the first of {@link #trained}. */

@@ -138,6 +138,9 @@ final class PpoStep {
     for (int t = 0; t < now.length; t++) {
       double ratio = Math.exp(now[t] - before[t]);
       sums.squaredRatios += ratio * ratio / sums.targets;
+      double logRatio = now[t] - before[t];
+      sums.approximateKl += 0.5 * logRatio * logRatio / sums.targets;
+      sums.largestLogRatio = Math.max(sums.largestLogRatio, Math.abs(logRatio));
     }
     float[] ofEntropies = NONE;
     if (config.entropyCoef() != 0) {
@@ -168,6 +171,8 @@ final class PpoStep {
     private double valueLoss;
     private double entropy;
     private double approximateKl;
+    private double klToOld;
+    private double largestLogRatio;
     private double policyClipped;
     private double valueClipped;
     private double ratio;
@@ -180,7 +185,7 @@ final class PpoStep {
     void add(PpoLoss.Policy policy, PpoLoss.Value value) {
       policyLoss += policy.loss();
       valueLoss += value.loss();
-      approximateKl += policy.ratios().approxKl();
+      klToOld += policy.ratios().approxKl();
       policyClipped += policy.ratios().clippedShare();
       valueClipped += value.clippedShare();
       ratio += policy.ratios().mean();
@@ -195,11 +200,13 @@ final class PpoStep {
       figures.put(MetricNames.POLICY_LOSS, policyLoss);
       figures.put(MetricNames.VALUE_LOSS, valueLoss);
       figures.put(MetricNames.APPROXIMATE_KL, approximateKl);
+      figures.put(MetricNames.KL_TO_OLD, klToOld);
       figures.put(MetricNames.POLICY_CLIP_FRACTION, policyClipped);
       figures.put(MetricNames.POLICY_ENTROPY, entropy);
       figures.put(MetricNames.VALUE_CLIP_FRACTION, valueClipped);
       figures.put(MetricNames.RATIO, ratio);
       figures.put(MetricNames.RATIO_VARIANCE, Math.max(0, squaredRatios - ratio * ratio));
+      figures.put(MetricNames.LARGEST_LOG_RATIO, largestLogRatio);
       return figures;
     }
   }

@@ -130,6 +130,7 @@ public final class PpoTrainer {
                 reward,
                 config.rollout().generationBatchSize());
         Generator generator = generator(run, networks)) {
+      networks.requireContext(run.longestRow(networks.policy().decoder().spec()));
       FixedModels fixedModels = fixedModels(opened);
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
@@ -164,13 +165,23 @@ public final class PpoTrainer {
                 false));
         PpoState state = PpoState.of(run.kept(), run.checkpoint(), config.update(), fixedModels);
         run.keep(state);
+        // Where it goes on, the checkpoint's values were restored.
+        boolean readsValue =
+            run.checkpoint() == null
+                && config.network().valueModelNameOrPath() == null
+                && networks.readValue(Path.of(training.modelNameOrPath()));
         banner(run, networks, prompts, held, plan, opened.name());
+        if (readsValue) {
+          run.console()
+              .line("value network: goes on from the start folder's " + PpoNetworks.VALUE_FILE);
+        }
 
         Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
         TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
         Step step = step(parts, optimization, trained);
+        responses.beforeFailure(() -> rescue(parts, plan, state));
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
           run.evaluation(() -> evaluate(parts, state));
         }
@@ -190,6 +201,15 @@ public final class PpoTrainer {
     } catch (StopSignal.Stopped e) {
       // While rows were being read: nothing has been written yet.
       return List.of();
+    }
+  }
+
+  /** Saves what was learned since the last checkpoint, where the reward ends the run. */
+  private void rescue(Parts parts, Plan plan, PpoState state) {
+    TrainingRun run = parts.run();
+    if (run.step() > 0 && !run.isSaved()) {
+      run.save(epoch(parts.prompts(), plan, state));
+      run.console().line("the reward failed; a checkpoint of step " + run.step() + " was saved");
     }
   }
 
@@ -280,10 +300,7 @@ public final class PpoTrainer {
   /** Prompts, those left out that would have no room for a response. */
   private Prompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
     DecoderSpec spec = networks.policy().decoder().spec();
-    int longest =
-        Math.min(
-            training.maxLength() - config.rollout().sampling().maxNewTokens(),
-            spec.maxPositions() - 1);
+    int longest = run.longestPrompt(spec, config.rollout().sampling().maxNewTokens());
     RowEncoder encoder =
         new RowEncoder(
             run.tokenizer(),
@@ -340,6 +357,14 @@ public final class PpoTrainer {
     long steps = 0;
     for (int rollout = 0; rollout < all.rollouts(); rollout++) {
       steps += passes(all.size(rollout), rollout).totalSteps();
+    }
+    if (training.maxSteps() > steps) {
+      context
+          .console()
+          .warn(
+              ("max_steps %d: the %d responses are learned from in %d steps, then the run ends;"
+                      + " total_episodes or num_train_epochs make it longer")
+                  .formatted(training.maxSteps(), episodes, steps));
     }
     long total = training.maxSteps() > 0 ? Math.min(steps, training.maxSteps()) : steps;
     return new Plan(schedule, episodes, total);
@@ -447,7 +472,7 @@ public final class PpoTrainer {
     TrlxRollouts.Made asTrlx =
         followsTrlx() ? parts.asTrlx().make(draw, state.scaling(), state.klCoefficient()) : null;
     Rollout rollout = asTrlx == null ? parts.rollouts().make(draw, cache) : asTrlx.rollout();
-    if (run.step() == 0 && state.rollout() == 0) {
+    if (config.checkInvariants() && run.step() == 0 && state.rollout() == 0) {
       checkFirst(parts, rollout);
     }
 
@@ -455,28 +480,29 @@ public final class PpoTrainer {
     figures.put(MetricNames.EPISODE, plan.episodesBefore(state.rollout()) + rollout.size());
     figures.putAll(rollout.figures());
     figures.put(MetricNames.OBJECTIVE_KL_COEF, state.klCoefficient());
-    ScoreScaling scaling =
-        asTrlx == null ? state.scaling().with(shapedScores(rollout)) : asTrlx.scaling();
-    List<Experience> samples =
-        asTrlx == null
-            ? experience(rollout, scaling, state.klCoefficient(), figures)
-            : asTrlx.samples();
-    if (asTrlx != null) {
-      figures.putAll(asTrlx.figures());
-    }
+    ExperienceMaker maker = new ExperienceMaker(config.rollout().shaping(), config.update());
+    ExperienceMaker.Made made =
+        asTrlx == null ? maker.make(rollout, state.scaling(), state.klCoefficient()) : null;
+    figures.putAll(asTrlx == null ? made.figures() : asTrlx.figures());
     figures.put(MetricNames.EARLY_STOPS, state.earlyStops());
     figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
     figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
     figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
     if (asTrlx == null) {
-      state.rolledOut(samples, rollout.meanKl(), scaling);
+      state.rolledOut(made.samples(), rollout.meanKl(), made.scaling());
     } else {
-      state.rolledOutAsTrlx(samples, asTrlx.measuredKl(), scaling);
+      state.rolledOutAsTrlx(asTrlx.samples(), asTrlx.measuredKl(), asTrlx.scaling());
     }
-    if (training.evalDatasetPath().isEmpty()) {
-      show(run, phase(plan, state), rollout, state.rollout() + 1 == plan.rollouts());
+    if (parts.held() == null) {
+      show(run, phase(plan, state), rollout, isLast(run, plan, state));
     }
     run.write(figures);
+  }
+
+  /** Whether the run ends with the steps on the roll-out that was just drawn. */
+  private boolean isLast(TrainingRun run, Plan plan, PpoState state) {
+    long steps = passes(state.samples().size(), state.rollout()).totalSteps();
+    return state.rollout() + 1 == plan.rollouts() || run.step() + steps >= plan.totalSteps();
   }
 
   private static String phase(Plan plan, PpoState state) {
@@ -491,117 +517,23 @@ public final class PpoTrainer {
       // Where padding is counted, what the networks say of a sample does depend on its batch.
       return;
     }
-    PromptRow prompt = rollout.prompts().get(0);
-    Completion first = Responses.completion(prompt, 0, rollout.responses().get(0));
-    double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
-    invariants.requireSameReward(score, rollout.scores()[0]);
-    invariants.requireSameAlone(
-        rollout, parts.rollouts().alone(Experience.row(first.promptIds(), first.ids())));
-  }
-
-  /** Scores of whole responses after clipping and penalties, before scaling. */
-  private double[] shapedScores(Rollout rollout) {
-    double[] shaped = new double[rollout.size()];
-    for (int i = 0; i < shaped.length; i++) {
-      shaped[i] =
-          rollout.tokenScores() == null
-              ? config
-                  .rollout()
-                  .shaping()
-                  .score(
-                      rollout.scores()[i],
-                      rollout.isComplete(i),
-                      rollout.responses().get(i).tokenIds().length)
-              : Arrays.stream(shapedTokenScores(rollout, i)).sum();
+    invariants.requireSameSampled(rollout);
+    int shortest = 0;
+    int longest = 0;
+    for (int i = 1; i < rollout.size(); i++) {
+      shortest = rollout.length(i) < rollout.length(shortest) ? i : shortest;
+      longest = rollout.length(i) > rollout.length(longest) ? i : longest;
     }
-    return shaped;
-  }
-
-  /** Scores of a response's tokens: each is clipped, the penalties stand on the last. */
-  private double[] shapedTokenScores(Rollout rollout, int place) {
-    RewardShaping shaping = config.rollout().shaping();
-    double[] shaped = rollout.tokenScores()[place].clone();
-    for (int t = 0; t < shaped.length; t++) {
-      shaped[t] = Math.max(-shaping.clip(), Math.min(shaping.clip(), shaped[t]));
+    for (int place : shortest == longest ? List.of(0) : List.of(shortest, longest)) {
+      Completion one =
+          Responses.completion(
+              rollout.prompts().get(place), 0, rollout.responses().get(place));
+      invariants.requireSameReward(
+          parts.rewards().of(List.of(one), parts.prompts().answers()).scores()[0],
+          rollout.scores()[place]);
+      invariants.requireSameAlone(
+          rollout, place, parts.rollouts().alone(Experience.row(one.promptIds(), one.ids())));
     }
-    shaped[shaped.length - 1] += shaping.score(0, rollout.isComplete(place), shaped.length);
-    return shaped;
-  }
-
-  /** Rewards, advantages and returns of a roll-out. */
-  private List<Experience> experience(
-      Rollout rollout, ScoreScaling scaling, double klCoefficient, Map<String, Object> figures) {
-    UpdateConfig update = config.update();
-    int size = rollout.size();
-    double[] scores = shapedScores(rollout);
-    double[][] values = new double[size][];
-    double[][] rewards = new double[size][];
-    double penalties = 0;
-    double sums = 0;
-    for (int i = 0; i < size; i++) {
-      values[i] = ExperienceFile.wide(rollout.values()[i]);
-      double[] kl =
-          update
-              .klEstimator()
-              .of(
-                  ExperienceFile.wide(rollout.logProbs()[i]),
-                  ExperienceFile.wide(rollout.referenceLogProbs()[i]));
-      if (rollout.tokenScores() == null) {
-        rewards[i] = RewardShaping.rewards(kl, klCoefficient, scores[i] / scaling.divisor());
-      } else {
-        double[] scaled = shapedTokenScores(rollout, i);
-        for (int t = 0; t < scaled.length; t++) {
-          scaled[t] /= scaling.divisor();
-        }
-        rewards[i] = RewardShaping.rewards(kl, klCoefficient, scaled);
-      }
-      penalties -= klCoefficient * Arrays.stream(kl).sum() / size;
-      sums += Arrays.stream(rewards[i]).sum() / size;
-    }
-    figures.put(MetricNames.OBJECTIVE_NON_SCORE_REWARD, penalties);
-    figures.put(MetricNames.OBJECTIVE_RLHF_REWARD, sums);
-    if (update.whitenRewards()) {
-      rewards = whitened(rewards, false);
-    }
-    double[][] advantages = new double[size][];
-    double[][] returns = new double[size][];
-    for (int i = 0; i < size; i++) {
-      Advantages.Estimate estimate =
-          Advantages.gae(rewards[i], values[i], update.gamma(), update.lam());
-      advantages[i] = estimate.advantages();
-      returns[i] = estimate.returns();
-    }
-    // The advantages are what the values left unexplained of the returns.
-    double spread = Spread.of(returns).biasedVariance();
-    figures.put(
-        MetricNames.EXPLAINED_VARIANCE,
-        spread > 0 ? 1 - Spread.of(advantages).biasedVariance() / spread : 0);
-    if (update.whitenAdvantages()) {
-      advantages = whitened(advantages, true);
-    }
-    List<Experience> samples = new ArrayList<>();
-    for (int i = 0; i < size; i++) {
-      PromptRow prompt = rollout.prompts().get(i);
-      samples.add(
-          new Experience(
-              prompt.index(),
-              prompt.ids(),
-              rollout.responses().get(i).tokenIds(),
-              rollout.logProbs()[i],
-              rollout.referenceLogProbs()[i],
-              rollout.values()[i],
-              rewards[i],
-              advantages[i],
-              returns[i],
-              null));
-    }
-    return samples;
-  }
-
-  /** A single token, which has no spread, stays as it is. */
-  private static double[][] whitened(double[][] rows, boolean shiftMean) {
-    int tokens = Arrays.stream(rows).mapToInt(row -> row.length).sum();
-    return tokens < 2 ? rows : Whitening.whiten(rows, shiftMean);
   }
 
   private static void show(TrainingRun run, String title, Rollout rollout, boolean shown) {
@@ -639,36 +571,32 @@ public final class PpoTrainer {
                         microBatches,
                         cache,
                         found -> isWithinLimits(parts.invariants(), found, first)));
-        if (outcome.update() == null) {
-          run.console()
-              .line(
-                  "%s: ended after %d of %d steps, the approximate KL is %s"
-                      .formatted(
-                          phase(plan, state),
-                          state.step(),
-                          passes.totalSteps(),
-                          Format.number(outcome.figure(MetricNames.APPROXIMATE_KL))));
-          state.stoppedEarly();
-          return;
+        boolean stops = outcome.update() == null;
+        if (stops) {
+          stopEarly(parts, outcome, passes.totalSteps(), plan, state);
+        } else {
+          state.stepDone();
+          if (followsTrlx() && endsTrlxEpoch(passes, state.step())) {
+            state.moveKlCoefficient(
+                outcome.figure(MetricNames.APPROXIMATE_KL), config.update().miniBatchSize());
+          }
         }
-        state.stepDone();
-        if (followsTrlx() && endsTrlxEpoch(passes, state.step())) {
-          state.moveKlCoefficient(
-              outcome.figure(MetricNames.APPROXIMATE_KL), config.update().miniBatchSize());
-        }
-        boolean ended = state.step() == passes.totalSteps();
-        if (ended) {
+        boolean ended = stops || state.step() == passes.totalSteps();
+        if (ended && !stops) {
           state.rolloutDone();
         }
-        Map<String, Double> figures = new LinkedHashMap<>(outcome.figures());
-        figures.put(MetricNames.TIMING_UPDATE, (System.nanoTime() - begun) * 1e-9);
         double epoch = epoch(parts.prompts(), plan, state);
-        run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
-        progress.advance(1);
-        progress.number(MetricNames.LOSS, outcome.loss());
-        progress.number(MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
+        if (!stops) {
+          Map<String, Double> figures = new LinkedHashMap<>(outcome.figures());
+          figures.put(MetricNames.TIMING_UPDATE, (System.nanoTime() - begun) * 1e-9);
+          run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
+          progress.advance(1);
+          progress.number(MetricNames.LOSS, outcome.loss());
+          progress.number(MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
+        }
         long every = ended ? 1 : Long.MAX_VALUE;
-        if (run.evaluates(every)) {
+        // A roll-out that ends early may have been evaluated after its last step.
+        if (run.evaluates(every) && !state.isEvaluated(run.step())) {
           run.evaluation(() -> evaluate(parts, state));
         }
         run.saveIfDue(epoch, every);
@@ -676,14 +604,33 @@ public final class PpoTrainer {
     }
   }
 
+  /** Ends the roll-out under way before a step that would start too far from its policy. */
+  private static void stopEarly(
+      Parts parts, PpoStep.Outcome outcome, long planned, Plan plan, PpoState state) {
+    TrainingRun run = parts.run();
+    double kl = outcome.figure(MetricNames.KL_TO_OLD);
+    run.console()
+        .line(
+            "%s: ended after %d of %d steps, the KL to the policy that drew it is %s"
+                .formatted(phase(plan, state), state.step(), planned, Format.number(kl)));
+    Map<String, Object> figures = new LinkedHashMap<>();
+    figures.put(MetricNames.EARLY_STOP_STEPS, state.step());
+    figures.put(MetricNames.EARLY_STOP_PLANNED, planned);
+    figures.put(MetricNames.EARLY_STOP_KL, kl);
+    state.stoppedEarly();
+    figures.put(MetricNames.EARLY_STOPS, state.earlyStops());
+    run.write(figures);
+  }
+
   /** Whether a step may be made with what was found before it. */
   private boolean isWithinLimits(
       Invariants invariants, Map<String, Double> found, boolean isFirst) {
-    if (isFirst) {
+    if (isFirst && config.checkInvariants()) {
       invariants.requireRatioOne(found.get(MetricNames.RATIO));
+      invariants.requireLogRatiosZero(found.get(MetricNames.LARGEST_LOG_RATIO));
     }
     Double target = config.update().targetKl();
-    return target == null || found.get(MetricNames.APPROXIMATE_KL) <= TARGET_KL_MARGIN * target;
+    return target == null || found.get(MetricNames.KL_TO_OLD) <= TARGET_KL_MARGIN * target;
   }
 
   private List<int[]> microBatches(List<Experience> samples, BatchPlan passes, long step) {

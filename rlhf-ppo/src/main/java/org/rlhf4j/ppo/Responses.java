@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.generate.Response;
@@ -19,6 +20,7 @@ final class Responses {
   private final Generator generator;
   private final Rewards rewards;
   private final Settings settings;
+  private Runnable beforeFailure = () -> {};
 
   /**
    * How responses are made.
@@ -78,8 +80,23 @@ final class Responses {
     for (int i = 0; i < prompts.size(); i++) {
       completions.add(completion(prompts.get(i), i % samples, responses.get(i)));
     }
-    Rewards.Found found = reward(draw, completions, promptsPerBatch * samples);
+    Rewards.Found found;
+    try {
+      found = reward(draw, completions, promptsPerBatch * samples);
+    } catch (RlhfException e) {
+      try {
+        beforeFailure.run();
+      } catch (RlhfException failed) {
+        e.addSuppressed(failed);
+      }
+      throw e;
+    }
     return new Drawn(prompts, responses, found, sampledAt);
+  }
+
+  /** What is done where the reward fails, before that is thrown: the networks are unharmed. */
+  void beforeFailure(Runnable rescue) {
+    beforeFailure = rescue;
   }
 
   /** Looks whether somebody asked to stop. */

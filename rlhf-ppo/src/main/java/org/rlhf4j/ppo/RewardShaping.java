@@ -30,6 +30,21 @@ public record RewardShaping(double clip, double missingEosPenalty, double length
   }
 
   /**
+   * Scores of a response's tokens after clipping and penalties, which stand on the last token.
+   *
+   * @param scores {@code [tokens]}, as the reward function gave them; each is clipped
+   * @param isComplete whether the response ended by itself
+   */
+  public double[] scores(double[] scores, boolean isComplete) {
+    double[] shaped = new double[scores.length];
+    for (int t = 0; t < shaped.length; t++) {
+      shaped[t] = Math.max(-clip, Math.min(clip, scores[t]));
+    }
+    shaped[shaped.length - 1] += score(0, isComplete, shaped.length);
+    return shaped;
+  }
+
+  /**
    * Rewards of a response's tokens (Ziegler et al. 2019, §2.2): {@code -β kl_t}, and the score on
    * the last token.
    *

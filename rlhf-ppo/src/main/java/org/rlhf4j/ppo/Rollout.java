@@ -47,6 +47,11 @@ record Rollout(
     return prompts.size();
   }
 
+  /** Tokens of prompt and response. */
+  int length(int place) {
+    return prompts.get(place).ids().length + responses.get(place).tokenIds().length;
+  }
+
   /** Whether a response ended by itself, not by the limit. */
   boolean isComplete(int place) {
     return responses.get(place).finishReason() != FinishReason.LENGTH;

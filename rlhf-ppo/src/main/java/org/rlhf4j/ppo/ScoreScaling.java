@@ -8,7 +8,7 @@ import java.util.Map;
  *
  * @param scale what scores are divided by
  * @param moments of all scores so far
- * @param reference standard deviation of the first roll-out of two or more; NaN before it
+ * @param reference standard deviation of the first roll-out whose scores differ; NaN before it
  */
 public record ScoreScaling(ScoreScale scale, RunningMoments moments, double reference) {
   private static final String MEAN = "score_mean";
@@ -49,10 +49,9 @@ public record ScoreScaling(ScoreScale scale, RunningMoments moments, double refe
    * @param scores {@code [samples]}, before scaling
    */
   public ScoreScaling with(double[] scores) {
-    double first =
-        Double.isNaN(reference) && scores.length > 1
-            ? Spread.of(scores).unbiasedDeviation()
-            : reference;
+    double deviation = Spread.of(scores).unbiasedDeviation();
+    // Scores that are all alike tell no scale: the next roll-out has to.
+    double first = Double.isNaN(reference) && deviation > 0 ? deviation : reference;
     return new ScoreScaling(scale, moments.with(scores), first);
   }
 

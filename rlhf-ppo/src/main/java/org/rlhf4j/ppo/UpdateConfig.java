@@ -75,8 +75,9 @@ public record UpdateConfig(
     @Key(doc = "Weight of the entropy bonus.", defaultValue = "0", atLeast = 0) double entropyCoef,
     @Key(
             doc =
-                "Ends the epochs of a roll-out before a step whose approximate KL to the policy that"
-                    + " drew it is over 1.5 times this; none: never.",
+                "Ends the epochs of a roll-out before a step whose KL to the policy that drew it,"
+                    + " policy/kl_to_old_avg (mean of ratio - 1 - log ratio), is over 1.5 times"
+                    + " this; none: never.",
             defaultValue = Key.NONE,
             above = 0)
         Double targetKl)

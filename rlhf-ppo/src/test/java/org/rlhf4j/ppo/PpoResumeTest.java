@@ -57,7 +57,16 @@ class PpoResumeTest {
     SEPARATE("value_network", "separate", "value_learning_rate", "1e-3"),
     LORA("use_peft", "true", "lora_r", "4"),
     TRLX_HEAD("num_layers_unfrozen", "1", "trlx_compat", "head"),
-    TRLX_OLDEST("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0");
+    TRLX_OLDEST("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0"),
+    HEAD_WITH_LAYERS(
+        "num_layers_unfrozen",
+        "2",
+        "num_value_layers_unfrozen",
+        "1",
+        "scale_reward",
+        "ref",
+        "save_best",
+        "true");
 
     private final String[] keys;
 
@@ -149,6 +158,8 @@ class PpoResumeTest {
     "REFERENCE_BRANCH, fp32, false",
     "SEPARATE, fp32, false",
     "LORA, fp32, false",
+    "LORA, bf16, false",
+    "HEAD_WITH_LAYERS, fp32, false",
     "HEAD, bf16, false",
     "REFERENCE_BRANCH, fp32, true",
     "TRLX_HEAD, fp32, false",
@@ -157,7 +168,7 @@ class PpoResumeTest {
   void anInterruptedRunEndsAsIfItHadNotBeen(Layout layout, String dtype, boolean stopsEarly)
       throws IOException {
     // Rows: held-out, the first roll-out, its steps 1 to 4, the second roll-out, step 5, held-out.
-    // Rewards: held-out, two of a roll-out, one to look at a sample alone, two of a roll-out.
+    // Rewards: held-out, two of a roll-out, two to look at samples alone, two of a roll-out.
     List<Point> points =
         List.of(
             // Inside the epochs, with a checkpoint of that step, and with one of an earlier step.
@@ -165,11 +176,14 @@ class PpoResumeTest {
             new Point(Place.METRICS, 6, true),
             // Between roll-outs: drawn and not yet learned from; while it is drawn.
             new Point(Place.METRICS, 7, false),
-            new Point(Place.REWARD, 6, true),
+            new Point(Place.REWARD, 7, true),
             // In an evaluation.
             new Point(Place.METRICS, 8, false));
     train(early(builder("whole", layout, dtype), stopsEarly));
     Path whole = temporary.resolve("whole");
+    assertEquals(
+        stopsEarly,
+        SameRuns.metrics(whole).stream().anyMatch(row -> row.containsKey("early_stop/steps")));
     for (Point point : points.subList(0, layout == Layout.HEAD ? 5 : 4)) {
       String output = point.toString().replaceAll("\\W+", "-");
       StopSignal stop = new StopSignal();

@@ -1,20 +1,28 @@
 package org.rlhf4j.ppo;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.nio.file.StandardOpenOption.APPEND;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -258,11 +266,80 @@ class PpoTrainerTest {
         train(
             builder("out").set("target_kl", 1e-3).set("num_ppo_epochs", 8).set("save_steps", 1),
             SMALL_IDS);
-    List<Double> kls = column(metrics, "policy/approxkl_avg");
+    List<Double> kls = column(metrics, "policy/kl_to_old_avg");
     assertTrue(kls.size() < 32 && kls.size() > 1, kls.toString());
     assertTrue(kls.stream().allMatch(kl -> kl <= 1.5e-3), kls.toString());
-    assertEquals(List.of(0.0, 1.0), column(metrics, "policy/early_stops"));
+    // Each roll-out says it at its beginning, and where it ends early.
+    assertEquals(List.of(0.0, 1.0, 1.0, 2.0), column(metrics, "policy/early_stops"));
+    assertEquals(List.of(16.0, 16.0), column(metrics, "early_stop/planned_steps"));
+    assertEquals(
+        kls.size(),
+        column(metrics, "early_stop/steps").stream().mapToDouble(Double::doubleValue).sum());
+    assertTrue(column(metrics, "early_stop/kl").stream().allMatch(kl -> kl > 1.5e-3));
     assertTrue(Files.exists(temporary.resolve("out/model.safetensors")));
+  }
+
+  @Test
+  void rollOutsThatEndEarlyAreEvaluatedAndSaved() {
+    List<Map<String, Object>> metrics =
+        train(
+            builder("out")
+                .set("target_kl", 1e-3)
+                .set("num_ppo_epochs", 8)
+                .set("total_episodes", 48)
+                .set("eval_dataset_path", held.toString())
+                .set("eval_strategy", "epoch")
+                .set("save_strategy", "epoch")
+                .set("save_total_limit", 0),
+            SMALL_IDS);
+    List<Double> lengths = column(metrics, "early_stop/steps");
+    assertEquals(3, lengths.size(), lengths.toString());
+    // At the start, and after each of them.
+    assertEquals(4, column(metrics, "eval_objective/scores").size());
+    int step = 0;
+    for (double length : lengths) {
+      step += (int) length;
+      assertTrue(Files.exists(temporary.resolve("out/checkpoint-" + step)), "step " + step);
+    }
+  }
+
+  @Test
+  void samplesOfRollOutsAreWrittenWhereNothingIsEvaluated() throws IOException {
+    train(
+        builder("out").set("eval_dataset_path", held.toString()).set("eval_strategy", "no"),
+        SMALL_IDS);
+    try (Stream<Path> files = Files.list(temporary.resolve("out/samples"))) {
+      assertEquals(2, files.count());
+    }
+  }
+
+  @Test
+  void temperatureIsTheSamplersAndTheScorers() {
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("temperature", 0.7).set("num_layers_unfrozen", -1), SMALL_IDS);
+    assertEquals(1, column(metrics, "val/ratio").get(0), 1e-5);
+    assertEquals(0, column(metrics, "val/log_ratio_max").get(0), 1e-5);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "cliprange, 0.001",
+    "cliprange_value, 0.001",
+    "dual_clip, 1.001",
+    "vf_coef, 0.5",
+    "entropy_coef, 0.1",
+    "value_learning_rate, 1e-2",
+    "gamma, 0.5",
+    "kl_coef, 0.5"
+  })
+  void eachKeyOfTheLossCounts(String key, String value) {
+    ConfigBuilder<PpoConfig> other =
+        builder("other").set("num_ppo_epochs", 4).set("learning_rate", 5e-2).set(key, value);
+    List<Double> before =
+        column(
+            train(builder("out").set("num_ppo_epochs", 4).set("learning_rate", 5e-2), SMALL_IDS),
+            "grad_norm");
+    assertNotEquals(before, column(train(other, SMALL_IDS), "grad_norm"));
   }
 
   private static RlhfException refused(ConfigBuilder<PpoConfig> builder) {
@@ -323,16 +400,16 @@ class PpoTrainerTest {
     assertTrue(refused.getMessage().contains(prompts + ":6: the prompt has"), refused.getMessage());
   }
 
-  /** Fails at the third roll-out, as its call says: one for each roll-out, and one at the start. */
+  /** Fails at the third roll-out, as its call says: one for each roll-out, and two at the start. */
   private static RewardFunction failing(RewardFunction instead) {
     int[] calls = new int[1];
-    return completions -> (++calls[0] == 4 ? instead : SMALL_IDS).rewards(completions);
+    return completions -> (++calls[0] == 5 ? instead : SMALL_IDS).rewards(completions);
   }
 
   private ConfigBuilder<PpoConfig> saving(String output) {
     return builder(output)
         .set("total_episodes", 48)
-        .set("save_steps", 2)
+        .set("save_steps", 500)
         .set("reward_timeout_s", 2)
         .set("resume_from_checkpoint", "auto");
   }
@@ -409,16 +486,128 @@ class PpoTrainerTest {
     assertTrue(
         thrown
             .getMessage()
-            .startsWith(
-                "the reward of a response is 1.0 by itself and 16.0 among others; it must not depend"
-                    + " on them. Likely causes, the likeliest first: (1) the reward function looks"),
+            .matches(
+                "the reward of a response is 1\\.0 by itself and 1?\\d\\.0 among others; it must not"
+                    + " depend on them\\. Likely causes, the likeliest first: \\(1\\) the reward"
+                    + " function looks .*"),
         thrown.getMessage());
+    train(builder("free").set("check_invariants", false), ranks);
   }
 
   @Test
   void inBf16TheFirstRatioIsOne() {
     List<Map<String, Object>> metrics =
         train(builder("out").set("dtype", "bf16").set("per_device_train_batch_size", 2), SMALL_IDS);
-    assertEquals(8, column(metrics, "val/ratio").size());
+    List<Double> ratios = column(metrics, "val/ratio");
+    assertEquals(8, ratios.size());
+    for (int first : new int[] {0, 4}) {
+      assertEquals(1, ratios.get(first), 1e-3);
+    }
+    assertTrue(ratios.stream().anyMatch(ratio -> Math.abs(ratio - 1) > 1e-3), ratios.toString());
+  }
+
+  /** A server of rewards on a port of its own, or on the one that is given. */
+  private static HttpServer server(int port, int dying) throws IOException {
+    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
+    int[] calls = new int[1];
+    server.createContext(
+        "/get_reward",
+        exchange -> {
+          int count = new JsonMapper().readTree(exchange.getRequestBody()).get("query").size();
+          boolean isDead = ++calls[0] == dying;
+          String rewards = String.join(", ", Collections.nCopies(count, "0.5"));
+          byte[] answer = "{\"rewards\": [%s]}".formatted(rewards).getBytes(UTF_8);
+          if (!isDead) {
+            exchange.sendResponseHeaders(200, answer.length);
+            exchange.getResponseBody().write(answer);
+          }
+          exchange.close();
+          if (isDead) {
+            server.stop(0);
+          }
+        });
+    server.start();
+    return server;
+  }
+
+  @Test
+  void aServerThatDiesLosesNothing() throws IOException {
+    HttpServer first = server(0, 5);
+    int port = first.getAddress().getPort();
+    ConfigBuilder<PpoConfig> builder =
+        saving("out").set("reward_model_name_or_path", "http://127.0.0.1:" + port);
+    RlhfException thrown =
+        assertThrows(
+            RlhfException.class,
+            () -> new PpoTrainer(builder.build(), RunContext.silent()).train());
+    assertTrue(thrown.getMessage().contains("127.0.0.1:" + port), thrown.getMessage());
+    assertTrue(Files.exists(temporary.resolve("out/checkpoint-8")));
+    HttpServer second = server(port, -1);
+    try {
+      new PpoTrainer(builder.build(), RunContext.silent()).train();
+    } finally {
+      second.stop(0);
+    }
+    assertTrue(Files.exists(temporary.resolve("out/checkpoint-12")));
+  }
+
+  @Test
+  void promptsLeaveRoomForAllNewTokens() throws IOException {
+    // The context of the model is 128.
+    Files.writeString(prompts, "{\"prompt\": \"%s\"}\n".formatted("a ".repeat(61)), APPEND);
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("max_length", 512).set("max_new_tokens", 100), SMALL_IDS);
+    assertEquals(List.of(1.0), column(metrics, "data/dropped"));
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class,
+            () ->
+                train(builder("no").set("max_length", 512).set("max_new_tokens", 400), SMALL_IDS));
+    assertEquals(ExitCode.CONFIG, refused.exitCode());
+    assertTrue(refused.getMessage().contains("leaves no room for a prompt"), refused.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"policy_head, 0, true", "reference_branch, 1, true", "reference_branch, 1, false"})
+  void aValueNetworkGoesOnWhereItWasLeft(String network, int layers, boolean isSameLayout)
+      throws IOException {
+    train(
+        builder("first")
+            .set("value_network", isSameLayout ? network : "policy_head")
+            .set("num_value_layers_unfrozen", isSameLayout ? layers : 0),
+        SMALL_IDS);
+    ConfigBuilder<PpoConfig> second =
+        builder("second")
+            .set("model_name_or_path", temporary.resolve("first").toString())
+            .set("value_network", network)
+            .set("num_value_layers_unfrozen", layers)
+            .set("max_steps", 1)
+            .set("learning_rate", 0);
+    train(second, SMALL_IDS);
+    boolean isSame =
+        Arrays.equals(
+            Files.readAllBytes(temporary.resolve("first/value_head.safetensors")),
+            Files.readAllBytes(temporary.resolve("second/value_head.safetensors")));
+    assertEquals(isSameLayout, isSame);
+  }
+
+  @Test
+  void aValueModelMustReadAllRows() throws IOException {
+    Path small = TinyModel.causalLm(temporary.resolve("small"), 2);
+    Path file = small.resolve("config.json");
+    Files.writeString(
+        file,
+        Files.readString(file)
+            .replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 32"));
+    ConfigBuilder<PpoConfig> builder =
+        builder("out")
+            .set("num_layers_unfrozen", -1)
+            .set("value_network", "separate")
+            .set("value_model_name_or_path", small.toString());
+    RlhfException refused = assertThrows(RlhfException.class, () -> train(builder, SMALL_IDS));
+    assertEquals(ExitCode.CONFIG, refused.exitCode());
+    assertTrue(
+        refused.getMessage().contains("the model's context is 32 tokens, rows may have 64"),
+        refused.getMessage());
   }
 }

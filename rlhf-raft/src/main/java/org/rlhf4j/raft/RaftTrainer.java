@@ -208,8 +208,7 @@ public final class RaftTrainer {
   /** Prompts, those left out that would have no room for a response. */
   private EncodedDataset<PromptRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
     DecoderSpec spec = model.decoder().spec();
-    int longest =
-        Math.min(training.maxLength() - config.sampling().maxNewTokens(), spec.maxPositions() - 1);
+    int longest = run.longestPrompt(spec, config.sampling().maxNewTokens());
     RowEncoder encoder =
         new RowEncoder(
             run.tokenizer(),

@@ -53,17 +53,25 @@ public final class MetricNames {
   public static final String NUM_EOS_TOKENS = "val/num_eos_tokens";
   public static final String EXPLAINED_VARIANCE = "val/explained_var";
   public static final String EARLY_STOPS = "policy/early_stops";
+  public static final String EARLY_STOP_STEPS = "early_stop/steps";
+  public static final String EARLY_STOP_PLANNED = "early_stop/planned_steps";
+  public static final String EARLY_STOP_KL = "early_stop/kl";
   public static final String REFERENCE_DRIFT = "reference/drift";
 
   // PPO, training rows. The ratio is that of the new to the old probabilities, by token.
   public static final String POLICY_LOSS = "loss/policy_avg";
   public static final String VALUE_LOSS = "loss/value_avg";
+  // TRL's: half the mean squared difference of log-probabilities.
   public static final String APPROXIMATE_KL = "policy/approxkl_avg";
+  // The mean of ratio - 1 - log ratio, which target_kl looks at.
+  public static final String KL_TO_OLD = "policy/kl_to_old_avg";
   public static final String POLICY_CLIP_FRACTION = "policy/clipfrac_avg";
   public static final String POLICY_ENTROPY = "policy/entropy_avg";
   public static final String VALUE_CLIP_FRACTION = "val/clipfrac_avg";
   public static final String RATIO = "val/ratio";
-  public static final String RATIO_VARIANCE = "val/ratio_var";
+  // Over the tokens of a step. TRL's val/ratio_var is over the means of steps.
+  public static final String RATIO_VARIANCE = "val/ratio_token_var";
+  public static final String LARGEST_LOG_RATIO = "val/log_ratio_max";
 
   // Group methods, one row per roll-out: the mean score, the mean of the groups' standard
   // deviations,

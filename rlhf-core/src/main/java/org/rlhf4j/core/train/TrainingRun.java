@@ -199,6 +199,22 @@ public final class TrainingRun implements AutoCloseable {
   }
 
   /**
+   * The most tokens of a prompt that leaves room for a response.
+   *
+   * @throws RlhfException where the model's context has no room for a prompt
+   */
+  public int longestPrompt(DecoderSpec spec, int maxNewTokens) {
+    int longest = longestRow(spec) - maxNewTokens;
+    if (longest < 1) {
+      throw RlhfException.config(
+          ("max_new_tokens %d: leaves no room for a prompt in %d tokens, the lesser of max_length"
+                  + " and the model's context")
+              .formatted(maxNewTokens, longestRow(spec)));
+    }
+    return longest;
+  }
+
+  /**
    * Runs a step; where its numbers are not finite, its rows are saved before the run ends.
    *
    * @param rows of the step, each as a line of JSON that can be read as a row of token ids

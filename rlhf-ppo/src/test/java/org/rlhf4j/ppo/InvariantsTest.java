@@ -1,0 +1,78 @@
+package org.rlhf4j.ppo;
+
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.generate.FinishReason;
+import org.rlhf4j.core.generate.Response;
+import org.rlhf4j.core.torch.ElementType;
+
+/** The bounds of what must hold. */
+class InvariantsTest {
+  private static final Invariants EXACT = new Invariants(() -> new float[1], ElementType.FP32);
+  private static final Invariants COARSE = new Invariants(() -> new float[1], ElementType.BF16);
+
+  private static Rollout rollout(float sampled, float value) {
+    float[] scored = {-2, -2};
+    return new Rollout(
+        List.of(new PromptRow(0, "", new int[] {1})),
+        List.of(
+            new Response("", new int[] {2, 3}, new float[] {-2, sampled}, FinishReason.EOS)),
+        new double[] {1},
+        null,
+        new float[][] {scored},
+        new float[][] {scored},
+        new float[][] {{value, value}},
+        new Rollout.Seconds(0, 0));
+  }
+
+  private static PpoNetworks.Scored alone(float logProb, float value) {
+    return new PpoNetworks.Scored(
+        new float[] {-2, logProb}, new float[2], new float[] {value, value}, new float[2]);
+  }
+
+  private static void violated(String start, Executable body) {
+    String message = assertThrows(RlhfException.class, body).getMessage();
+    assertTrue(message.startsWith(start), message);
+  }
+
+  @Test
+  void oneTokenFarFromRatioOneIsFoundWhateverTheMean() {
+    EXACT.requireLogRatiosZero(0.9e-5);
+    violated("the log-ratio of new to old", () -> EXACT.requireLogRatiosZero(1.1e-5));
+    violated("the log-ratio of new to old", () -> EXACT.requireLogRatiosZero(Double.NaN));
+    // Healthy noise of bf16.
+    COARSE.requireLogRatiosZero(0.2);
+    violated("the log-ratio of new to old", () -> COARSE.requireLogRatiosZero(0.6));
+    EXACT.requireRatioOne(1 - 0.9e-5);
+    violated("the ratio of new to old", () -> EXACT.requireRatioOne(1 - 1.1e-5));
+    COARSE.requireRatioOne(1 + 0.9e-3);
+    violated("the ratio of new to old", () -> COARSE.requireRatioOne(1 + 1.1e-3));
+  }
+
+  @Test
+  void aSamplerWithATemperatureOfItsOwnIsFound() {
+    EXACT.requireSameSampled(rollout(-2.0001f, 0));
+    violated("sampler and scorer differ", () -> EXACT.requireSameSampled(rollout(-2.001f, 0)));
+    COARSE.requireSameSampled(rollout(-2.05f, 0));
+    violated("sampler and scorer differ", () -> COARSE.requireSameSampled(rollout(-2.2f, 0)));
+  }
+
+  @Test
+  void largeValuesDoNotLoosenTheLogProbs() {
+    Rollout rollout = rollout(-2, 1000);
+    assertDoesNotThrow(() -> EXACT.requireSameAlone(rollout, 0, alone(-2.0005f, 1000.5f)));
+    violated(
+        "a log-probability of a response differs",
+        () -> EXACT.requireSameAlone(rollout, 0, alone(-2.01f, 1000)));
+    violated(
+        "a value of a response differs",
+        () -> EXACT.requireSameAlone(rollout, 0, alone(-2, 1002)));
+  }
+}
