@@ -32,7 +32,7 @@ import org.rlhf4j.core.ExitCode;
  */
 @DisabledOnOs(OS.WINDOWS)
 class ReadmeTest {
-  private static final Path ROOT = root();
+  static final Path ROOT = root();
 
   /** What a training is cut short with. */
   private static final Map<String, List<String>> SHORT =

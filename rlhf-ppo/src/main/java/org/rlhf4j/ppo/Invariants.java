@@ -11,7 +11,7 @@ final class Invariants {
   private final PpoNetworks networks;
   private final double tolerance;
   private final double scoreTolerance;
-  private final long[] reference;
+  private final float[] reference;
 
   /** Takes the reference's fingerprint as it is now. */
   Invariants(PpoNetworks networks, ElementType type) {
@@ -99,7 +99,7 @@ final class Invariants {
    * @throws RlhfException where any has
    */
   long drift() {
-    long[] now = networks.referenceFingerprint();
+    float[] now = networks.referenceFingerprint();
     long drift = 0;
     for (int i = 0; i < now.length; i++) {
       drift += now[i] == reference[i] ? 0 : 1;

@@ -10,10 +10,12 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
+import org.rlhf4j.core.model.Branch;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.EmbeddingTraining;
 import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.Hydra;
 import org.rlhf4j.core.model.LmHead;
@@ -58,6 +60,7 @@ public final class PpoNetworks implements AutoCloseable {
    *     null: as the policy
    * @param temperature what logits are divided by, as when the responses were drawn
    * @param recording how passes with a graph are made
+   * @param embeddings what is trained before the first block
    */
   public record Options(
       ElementType type,
@@ -68,7 +71,32 @@ public final class PpoNetworks implements AutoCloseable {
       int numValueLayersUnfrozen,
       ModelFolder valueModel,
       double temperature,
-      Recording recording) {}
+      Recording recording,
+      EmbeddingTraining embeddings) {
+    /** With a frozen trunk. */
+    public Options(
+        ElementType type,
+        LoraSpec lora,
+        long seed,
+        int numLayersUnfrozen,
+        ValueNetwork value,
+        int numValueLayersUnfrozen,
+        ModelFolder valueModel,
+        double temperature,
+        Recording recording) {
+      this(
+          type,
+          lora,
+          seed,
+          numLayersUnfrozen,
+          value,
+          numValueLayersUnfrozen,
+          valueModel,
+          temperature,
+          recording,
+          EmbeddingTraining.NONE);
+    }
+  }
 
   private PpoNetworks(Torch torch, Hydra hydra, Critic critic, Options options) {
     this.torch = torch;
@@ -89,7 +117,8 @@ public final class PpoNetworks implements AutoCloseable {
             torch,
             start,
             new ModelLoader.Options(options.type(), true, options.lora(), options.seed()),
-            options.numLayersUnfrozen());
+            options.numLayersUnfrozen(),
+            options.embeddings());
     boolean complete = false;
     try {
       Critic critic = critic(torch, hydra, start, options);
@@ -138,10 +167,9 @@ public final class PpoNetworks implements AutoCloseable {
     if (layers == 0) {
       return new Critic.Head(head);
     }
-    // With as many value layers as the policy trains, the branch reads frozen blocks or embeddings.
-    boolean allTrained = options.numLayersUnfrozen() == Hydra.ALL && options.lora() == null;
-    boolean readsTrained = allTrained || layers < most;
-    return new Critic.OnBranch(hydra.branch(start, layers), head, !own && readsTrained);
+    Branch branch = hydra.branch(start, layers);
+    boolean readsTrained = hydra.policy().decoder().trainsBelow(branch.firstLayer());
+    return new Critic.OnBranch(branch, head, !own && readsTrained);
   }
 
   /** The policy; what it trains is the first of {@link #trained}. */
@@ -175,7 +203,7 @@ public final class PpoNetworks implements AutoCloseable {
    * trained.
    *
    * @param trunk the states behind the common blocks, {@code [tokens, hidden]}; null where there
-   *     are none
+   *     are none, and where they do not stay the same
    * @param branch the reference's states that the value branch reads, likewise; null where it reads
    *     none, and where they are the trunk's
    */
@@ -207,7 +235,7 @@ public final class PpoNetworks implements AutoCloseable {
 
   /** Computes what {@link #score} and {@link #addGradients} take of the frozen blocks. */
   public States states(TensorScope scope, TokenBatch batch) {
-    Tensor trunk = hydra.trunk(scope, batch);
+    Tensor trunk = hydra.isTrunkFrozen() ? hydra.trunk(scope, batch) : null;
     if (!(critic instanceof Critic.OnBranch on) || on.flowsBack()) {
       return new States(trunk, null);
     }
@@ -245,7 +273,12 @@ public final class PpoNetworks implements AutoCloseable {
   public Scored score(TokenBatch batch, States states) {
     try (TensorScope scope = torch.scope()) {
       States frozen = states == null ? states(scope, batch) : states;
-      Decoder.Start start = start(frozen);
+      // Where the trunk moves, the reference stands on what the policy has made of it, as in trlX.
+      Decoder.Start common =
+          hydra.isTrunkFrozen()
+              ? start(frozen)
+              : new Decoder.Start(hydra.trunkLayers(), hydra.trunk(scope, batch), false);
+      Decoder.Start start = common;
       Decoder decoder = policy().decoder();
       Tensor read = frozen.branch() == null ? frozen.trunk() : frozen.branch();
       if (critic instanceof Critic.OnBranch on && on.flowsBack()) {
@@ -257,13 +290,12 @@ public final class PpoNetworks implements AutoCloseable {
       LmHead.Found found = policy().head().logProbs(scope, hidden, batch.targets(), reading(true));
       float[] values = critic.values(scope, new Critic.Reads(batch, hidden, read));
       return new Scored(
-          found.logProbs(), referenceLogProbs(scope, batch, frozen), values, found.entropies());
+          found.logProbs(), referenceLogProbs(scope, batch, common), values, found.entropies());
     }
   }
 
-  private float[] referenceLogProbs(TensorScope scope, TokenBatch batch, States states) {
-    Tensor hidden =
-        reference().decoder().forward(scope, batch, start(states), Recording.NONE).hidden();
+  private float[] referenceLogProbs(TensorScope scope, TokenBatch batch, Decoder.Start start) {
+    Tensor hidden = reference().decoder().forward(scope, batch, start, Recording.NONE).hidden();
     return reference().head().logProbs(scope, hidden, batch.targets(), reading(false)).logProbs();
   }
 
@@ -313,21 +345,13 @@ public final class PpoNetworks implements AutoCloseable {
       }
       Critic.Reads reads = new Critic.Reads(batch, pass.hidden(), read);
       Critic.Recorded recorded = critic.record(scope, reads, options.recording());
-      float[] logProbs =
-          policy()
-              .head()
-              .logProbs(scope, pass.hidden(), batch.targets(), reading(false))
-              .logProbs();
-      Terms terms = derivative.of(logProbs, recorded.values());
+      LmHead head = policy().head();
+      LmHead.Selected rows = new LmHead.Selected(pass.hidden(), batch.targets());
+      LmHead.Opened opened = head.open(scope, rows, reading(true));
+      Terms terms = derivative.of(opened.logProbs(), recorded.values());
+      LmHead.OfTargets ofTargets = new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies());
       LmHead.WithGradient result =
-          policy()
-              .head()
-              .logProbsWithGradient(
-                  scope,
-                  new LmHead.Selected(pass.hidden(), batch.targets()),
-                  new LmHead.OfTargets(terms.ofLogProbs(), terms.ofEntropies()),
-                  into.get(0),
-                  reading(true));
+          head.gradient(scope, rows, opened, ofTargets, into.get(0), reading(true));
       Critic.OfReads ofReads =
           critic.backward(scope, recorded, terms.ofValues(), into.subList(1, into.size()));
       Tensor ofHidden = result.ofHidden();
@@ -345,7 +369,7 @@ public final class PpoNetworks implements AutoCloseable {
    *
    * @see org.rlhf4j.core.torch.Ops#fingerprint
    */
-  public long[] referenceFingerprint() {
+  public float[] referenceFingerprint() {
     try (TensorScope scope = torch.scope()) {
       return torch.ops().fingerprint(scope, reference().weights().all());
     }
@@ -397,8 +421,18 @@ public final class PpoNetworks implements AutoCloseable {
           // The head of the policy is a copy of the embedding, which the reference's top has not.
           own -= reference().weights().parameters().get(0).elements();
         }
+        long moving = count(hydra.trainedEmbeddings());
+        own -= moving;
+        if (moving > 0) {
+          lines.add(new Line("trunk's trained embeddings, as in trlX", "", moving, true));
+        }
+        policy -= moving;
         lines.add(
-            new Line("trunk, shared by all", "embeddings, " + range(0, trunk), all - own, false));
+            new Line(
+                "trunk, shared by all",
+                "embeddings, " + range(0, trunk),
+                all - own - moving,
+                false));
         lines.add(new Line("reference, its top", range(trunk, layers), own, false));
       } else {
         lines.add(new Line("reference", range(0, layers), all, false));

@@ -647,8 +647,7 @@ public final class PpoTrainer {
     figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
     show(run, "held-out prompts after step " + run.step(), found, true);
     state.evaluated(run.step());
-    // save_best looks for the least.
-    run.evaluated(figures, -found.meanScore());
+    run.evaluated(figures, TrainingRun.Score.reward(found.meanScore()));
   }
 
   /** Evaluates and saves after the last step, where that was not yet done, and writes the model. */

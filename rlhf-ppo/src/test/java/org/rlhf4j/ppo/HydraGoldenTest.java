@@ -131,7 +131,7 @@ class HydraGoldenTest {
         PpoNetworks networks = load(torch, golden, ValueNetwork.POLICY_HEAD, 0)) {
       Weights head = networks.trained(1).get(1).weights();
       assertEquals(4, fill(torch, head, golden.expected(), "", ""));
-      long[] before = networks.referenceFingerprint();
+      float[] before = networks.referenceFingerprint();
 
       PpoNetworks.Scored scored = networks.score(golden.batch(), null);
       assertClose(golden.logProbs("logits"), scored.logProbs(), "policy");

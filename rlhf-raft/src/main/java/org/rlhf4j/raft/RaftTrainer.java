@@ -423,8 +423,7 @@ public final class RaftTrainer {
       found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
       figures.remove(MetricNames.eval(MetricNames.REWARD_BEST_OF_K));
       show(run, "held-out prompts after step " + run.step(), found, true);
-      // save_best looks for the least.
-      run.evaluated(figures, -found.meanReward());
+      run.evaluated(figures, TrainingRun.Score.reward(found.meanReward()));
     }
     return found;
   }

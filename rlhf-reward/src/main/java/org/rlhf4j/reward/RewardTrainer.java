@@ -210,7 +210,7 @@ public final class RewardTrainer {
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
     found.scores().metrics().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
-    run.evaluated(figures, found.loss());
+    run.evaluated(figures, TrainingRun.Score.loss(found.loss()));
     run.samples(
         "scores after step " + run.step() + ", the preferred side first",
         samples(held, found.scores(), run.tokenizer()));

@@ -177,7 +177,7 @@ public final class SftTrainer {
     figures.put(MetricNames.eval(MetricNames.LOSS), found.loss());
     figures.put(MetricNames.eval(MetricNames.MEAN_TOKEN_ACCURACY), found.accuracy());
     figures.put(MetricNames.eval(MetricNames.ENTROPY), found.entropy());
-    run.evaluated(figures, found.loss());
+    run.evaluated(figures, TrainingRun.Score.loss(found.loss()));
     if (run.tokenizer() != null) {
       run.samples("answers after step " + run.step(), Answers.of(run, model, held));
     }

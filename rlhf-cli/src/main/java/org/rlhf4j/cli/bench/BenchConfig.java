@@ -6,14 +6,19 @@ import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 
-/** The keys of {@code bench}: one kind of work on a random model of a given shape. */
+/** The keys of {@code bench}: one kind of work on a random model of a given shape, or loading. */
 public record BenchConfig(
-    @Key(doc = "A config.json that gives the model's shape.", existing = Key.Existing.FILE)
+    @Key(
+            doc =
+                "A config.json that gives the model's shape; for load, that of the model folder that"
+                    + " is loaded.",
+            existing = Key.Existing.FILE)
         Path shape,
     @Key(
             doc =
-                "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, or 8 samples to"
-                    + " each of 8 prompts, 64 + 64 tokens.")
+                "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, 8 samples to"
+                    + " each of 8 prompts, 64 + 64 tokens, or loading a language model; ppo: roll-outs"
+                    + " of 32 responses, 64 + 32 tokens, half of the layers trained for 4 epochs.")
         Workload workload,
     @Key(doc = "Numbers to compute with.", defaultValue = "fp32") DtypeChoice dtype,
     @Key(
@@ -27,7 +32,7 @@ public record BenchConfig(
             above = 0,
             atMost = 1)
         double topP,
-    @Key(doc = "Timed steps or sampling calls.", defaultValue = "10", atLeast = 1) int steps,
+    @Key(doc = "Timed steps, sampling calls or loads.", defaultValue = "10", atLeast = 1) int steps,
     @Key(doc = "Steps before the timed ones.", defaultValue = "2", atLeast = 1) int warmup,
     @Key(
             doc = "Where to compute; N counts the GPUs from 0.",
@@ -52,7 +57,11 @@ public record BenchConfig(
     /** Optimizer steps of 8 pairs. */
     REWARD,
     /** 8 samples to each of 8 prompts, 64 + 64 tokens. */
-    SAMPLE
+    SAMPLE,
+    /** Roll-outs of 32 samples, 64 + 32 tokens, and 4 epochs on each. */
+    PPO,
+    /** Reading a language model's folder, ready to compute with. */
+    LOAD
   }
 
   /** Lengths of rows. */

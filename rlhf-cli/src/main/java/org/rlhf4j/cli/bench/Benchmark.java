@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -12,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
@@ -22,6 +24,7 @@ import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.Weights;
@@ -36,7 +39,7 @@ import org.rlhf4j.reward.PairStep;
 import org.rlhf4j.reward.RewardLoss;
 
 /**
- * Times the classes that the verbs use on a random model. The figures are rates over the timed
+ * Times the classes that the verbs use, on a random model except where loading is timed. The figures are rates over the timed
  * steps, with the rate of plain matrix products in the same run beside them.
  */
 public final class Benchmark {
@@ -78,6 +81,8 @@ public final class Benchmark {
         case SFT -> sft(compute);
         case REWARD -> reward(compute);
         case SAMPLE -> sample(compute);
+        case PPO -> ppo(compute);
+        case LOAD -> load(compute);
       };
     }
   }
@@ -145,6 +150,39 @@ public final class Benchmark {
     }
   }
 
+  private Map<String, Object> ppo(Compute compute) {
+    OnlineBenchmark.Measured run = new OnlineBenchmark(config, model, source()).ppo();
+    double responses = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.NEW_TOKENS;
+    double prompts = (double) OnlineBenchmark.SAMPLES * OnlineBenchmark.PROMPT;
+    double tokens = prompts + responses;
+    double blocks = blockWeights();
+    double head = headWeights();
+    double trained = (double) Math.max(1, spec.layers() / 2) / spec.layers();
+    double drawing = 2 * (blocks + head) * responses + 2 * blocks * prompts;
+    double scoring = 2 * blocks * (1 + trained) * tokens + 4 * head * responses;
+    double learning = 6 * (blocks * trained * tokens + head * responses) * OnlineBenchmark.EPOCHS;
+    return online(compute, run, drawing + scoring + learning);
+  }
+
+  private Map<String, Object> online(
+      Compute compute, OnlineBenchmark.Measured run, double flopsPerRound) {
+    int samples = OnlineBenchmark.SAMPLES;
+    List<Double> rates = new ArrayList<>();
+    run.seconds().forEach(seconds -> rates.add(samples / seconds));
+    Work work = new Work("samples/s", samples, flopsPerRound, null);
+    Map<String, Object> line = line(compute, work, rates, run.startup());
+    line.putAll(run.phases());
+    return line;
+  }
+
+  private Map<String, Object> load(Compute compute) {
+    Path folder = config.shape().toAbsolutePath().getParent();
+    ModelLoader.Options options = new ModelLoader.Options(compute.type(), false);
+    Runnable one =
+        () -> ModelLoader.causalLm(compute.torch(), ModelFolder.open(folder), options).close();
+    return time(compute, new Work("loads/s", 1, 0, one));
+  }
+
   private Optimization optimization(Compute compute, Weights weights) {
     return new Optimization(
         compute.torch(),
@@ -155,16 +193,18 @@ public final class Benchmark {
   }
 
   private Weights weights(Compute compute, List<ParameterSpec> parameters, boolean trainable) {
-    Weights.Source source =
-        (parameter, from, target) -> {
-          boolean norm = !parameter.weightDecay();
-          SplittableRandom random = new SplittableRandom(parameter.name().hashCode() + from);
-          double halfWidth = initializerRange * Math.sqrt(3);
-          while (target.hasRemaining()) {
-            target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
-          }
-        };
-    return new Weights(compute.torch(), parameters, source, compute.type(), trainable);
+    return new Weights(compute.torch(), parameters, source(), compute.type(), trainable);
+  }
+
+  private Weights.Source source() {
+    return (parameter, from, target) -> {
+      boolean norm = !parameter.weightDecay();
+      SplittableRandom random = new SplittableRandom(parameter.name().hashCode() + from);
+      double halfWidth = initializerRange * Math.sqrt(3);
+      while (target.hasRemaining()) {
+        target.put(norm ? 1f : (float) (halfWidth * (2 * random.nextDouble() - 1)));
+      }
+    };
   }
 
   /** Weights of the blocks that take part in a matrix product for each token. */
@@ -200,13 +240,17 @@ public final class Benchmark {
         rates.add(work.perStep() / seconds);
       }
     }
+    return line(compute, work, rates, startup);
+  }
+
+  private Map<String, Object> line(Compute compute, Work work, List<Double> rates, double startup) {
     Long peak = SystemStats.now().peakResidentBytes();
     double products = Compute.productRate(compute.torch(), compute.type(), PRODUCT_TRIALS);
     Collections.sort(rates);
     double median = (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("bench", config.workload().name().toLowerCase(Locale.ROOT) + lengthsSuffix());
-    line.put("shape", config.shape().getFileName().toString().replace(".json", ""));
+    line.put("shape", shapeName());
     line.put("dtype", compute.dtypeName());
     line.put("threads", compute.torch().threads());
     line.put("unit", work.unit());
@@ -217,11 +261,19 @@ public final class Benchmark {
     line.put("peak_rss_mib", peak == null ? null : peak >> 20);
     line.put("startup_s", startup);
     line.put("gemm_gflops", products / 1e9);
-    line.put("mfu", median / work.perStep() * work.flopsPerStep() / products);
+    if (work.flopsPerStep() > 0) {
+      line.put("mfu", median / work.perStep() * work.flopsPerStep() / products);
+    }
     if (config.workload() == BenchConfig.Workload.SAMPLE) {
       line.put("top_p", config.topP());
     }
     return line;
+  }
+
+  private String shapeName() {
+    Path file = config.shape().toAbsolutePath();
+    boolean folder = config.workload() == BenchConfig.Workload.LOAD;
+    return (folder ? file.getParent() : file).getFileName().toString().replace(".json", "");
   }
 
   private String lengthsSuffix() {

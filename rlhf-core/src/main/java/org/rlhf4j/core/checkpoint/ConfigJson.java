@@ -121,15 +121,6 @@ public final class ConfigJson {
     }
   }
 
-  /**
-   * The object in a file.
-   *
-   * @throws RlhfException when it is unreadable or not one JSON object without duplicate keys
-   */
-  public static ObjectNode read(Path file) {
-    return StrictJson.read(file);
-  }
-
   /** Writes class and type into a configuration; everything else is kept. */
   public static ObjectNode stamp(ObjectNode config, String architecture, StoredType type) {
     config.putArray(ARCHITECTURES).add(architecture);

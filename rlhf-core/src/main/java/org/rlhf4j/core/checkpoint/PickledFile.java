@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.rlhf4j.core.RlhfException;
 
 /**
@@ -29,6 +30,9 @@ public final class PickledFile extends WeightFile {
 
   /** Steps between neighbours, in elements, of tensors that do not lie row by row. */
   private final Map<String, long[]> strides;
+
+  /** The data of those tensors: mapped once, since a process may have so many mappings only. */
+  private final Map<String, ByteBuffer> views = new ConcurrentHashMap<>();
 
   private PickledFile(
       FileBytes bytes, Map<String, TensorInfo> tensors, Map<String, long[]> strides) {
@@ -265,6 +269,7 @@ public final class PickledFile extends WeightFile {
                 + tensor.storage().elements()
                 + " elements of its data");
       }
+      rowByRow |= elements == 0;
       // A longer tensor repeats its data: no weight does, and copies of it would have no limit.
       if (elements > tensor.storage().elements()) {
         throw RlhfException.input(
@@ -302,14 +307,19 @@ public final class PickledFile extends WeightFile {
     }
   }
 
-  private void gather(TensorInfo info, long[] steps, long from, ByteBuffer target) {
+  private ByteBuffer view(TensorInfo info, long[] steps) {
     long[] shape = info.shape();
-    int elementBytes = info.type().bytes();
     long reach = 1;
     for (int i = 0; i < shape.length; i++) {
       reach += (shape[i] - 1) * steps[i];
     }
-    ByteBuffer all = bytes.map(info.begin(), (int) (reach * elementBytes));
+    return bytes.map(info.begin(), (int) (reach * info.type().bytes()));
+  }
+
+  private void gather(TensorInfo info, long[] steps, long from, ByteBuffer target) {
+    long[] shape = info.shape();
+    int elementBytes = info.type().bytes();
+    ByteBuffer all = views.computeIfAbsent(info.name(), name -> view(info, steps));
     long[] index = new long[shape.length];
     long rest = from;
     for (int i = shape.length - 1; i >= 0; i--) {

@@ -30,7 +30,10 @@ public record AttentionSpec(
    * @param outputBias whether the output projection has one
    * @param headNorms whether queries and keys are normed head by head before they are rotated
    */
-  public record Projections(Layout layout, boolean bias, boolean outputBias, boolean headNorms) {}
+  public record Projections(Layout layout, boolean bias, boolean outputBias, boolean headNorms) {
+    /** A weight each, and nothing else. */
+    public static final Projections PLAIN = new Projections(Layout.APART, false, false, false);
+  }
 
   /** Where queries, keys and values lie. */
   public enum Layout {
@@ -78,6 +81,23 @@ public record AttentionSpec(
               + " and "
               + keyValueHeads);
     }
+  }
+
+  /** Attention with the usual scale, as many key heads as query heads, and no end to its reach. */
+  public static AttentionSpec plain(int heads, int headDim, Projections projections) {
+    return new AttentionSpec(heads, heads, headDim, rootScale(headDim), projections, 0, Reach.FULL);
+  }
+
+  /** The width of a head where the heads share the residual stream's among them. */
+  static int headDim(int hiddenSize, int heads) {
+    if (heads <= 0 || hiddenSize % heads != 0) {
+      throw new IllegalArgumentException(
+          "hidden_size must be a multiple of num_attention_heads where head_dim is not set, got "
+              + hiddenSize
+              + " and "
+              + heads);
+    }
+    return hiddenSize / heads;
   }
 
   /** The usual factor of the scores. */

@@ -45,6 +45,13 @@ final class ConfigReader {
     return intOr(key, 0);
   }
 
+  /** The number of blocks, checked here because families make lists of that length. */
+  int requireLayers(String key) {
+    int layers = requireInt(key);
+    DecoderSpec.requireLayers(key, layers);
+    return layers;
+  }
+
   int intOr(String key, int fallback) {
     if (!has(key)) {
       return fallback;
@@ -166,6 +173,13 @@ final class ConfigReader {
   void requireOnly(String key, double supported) {
     if (numberOr(key, supported) != supported) {
       throw unsupported(key, String.valueOf(supported));
+    }
+  }
+
+  /** A flag that may only be set. */
+  void requireTrue(String key) {
+    if (!flagOr(key, true)) {
+      throw unsupported(key, "true");
     }
   }
 

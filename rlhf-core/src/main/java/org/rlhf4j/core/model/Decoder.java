@@ -509,6 +509,14 @@ public final class Decoder implements AutoCloseable {
     return ofOutput;
   }
 
+  /** Whether anything is trained that the states entering a block depend on. */
+  public boolean trainsBelow(int layer) {
+    return embedding.isTrained()
+        || (learnedPlaces != null && learnedPlaces.isTrained())
+        || !enterWeights.trained().isEmpty()
+        || lowestTrainedBlock() < layer;
+  }
+
   /** The first block with a trained weight; the number of blocks where there is none. */
   private int lowestTrainedBlock() {
     int layer = 0;

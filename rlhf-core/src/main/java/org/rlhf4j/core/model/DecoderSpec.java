@@ -39,12 +39,8 @@ public record DecoderSpec(
   public DecoderSpec {
     requirePositive("vocab_size", vocabularySize);
     requirePositive("hidden_size", hiddenSize);
-    requirePositive("num_hidden_layers", layers);
+    requireLayers("num_hidden_layers", layers);
     requirePositive("max_position_embeddings", maxPositions);
-    if (layers > MOST_LAYERS) {
-      throw new IllegalArgumentException(
-          "num_hidden_layers must be at most " + MOST_LAYERS + ", got " + layers);
-    }
     if (!attention.reach().localLayers().isEmpty()
         && attention.reach().localLayers().size() != layers) {
       throw new IllegalArgumentException(
@@ -64,6 +60,14 @@ public record DecoderSpec(
   static void requirePositive(String key, int value) {
     if (value <= 0) {
       throw new IllegalArgumentException(key + " must be positive, got " + value);
+    }
+  }
+
+  static void requireLayers(String key, int value) {
+    requirePositive(key, value);
+    if (value > MOST_LAYERS) {
+      throw new IllegalArgumentException(
+          key + " must be at most " + MOST_LAYERS + ", got " + value);
     }
   }
 

@@ -8,6 +8,11 @@ package org.rlhf4j.core.model;
  * @param norm whether they are normed
  */
 public record EmbeddingSpec(int width, double scale, boolean norm) {
+  /** A table as wide as the residual stream, and nothing else. */
+  public static EmbeddingSpec plain(int hiddenSize) {
+    return new EmbeddingSpec(hiddenSize, 1, false);
+  }
+
   /** Checks the width. */
   public EmbeddingSpec {
     DecoderSpec.requirePositive("the embedding's width", width);

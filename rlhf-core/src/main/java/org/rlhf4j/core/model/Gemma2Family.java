@@ -1,17 +1,10 @@
 package org.rlhf4j.core.model;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
-import org.rlhf4j.core.RlhfException;
 
 /** Gemma 2: four norms a block, every second layer local, capped scores and logits. */
-public final class Gemma2Family implements ModelFamily {
-
-  private static final Set<String> HARMLESS = CommonKeys.harmlessAnd("cache_implementation");
-
+final class Gemma2Family extends ModelFamily {
   private static final TrunkNames NAMES =
       TrunkNames.plain(
           "model.embed_tokens",
@@ -28,75 +21,43 @@ public final class Gemma2Family implements ModelFamily {
               "post_feedforward_layernorm"),
           "model.norm");
 
-  @Override
-  public String modelType() {
-    return "gemma2";
+  Gemma2Family() {
+    super("gemma2", "Gemma2", NAMES, "cache_implementation");
   }
 
   @Override
-  public String architecture(ModelHead head) {
-    return switch (head) {
-      case CAUSAL_LM -> "Gemma2ForCausalLM";
-      case SEQUENCE_CLASSIFICATION -> "Gemma2ForSequenceClassification";
-    };
-  }
-
-  @Override
-  public String embeddingName() {
-    return NAMES.embedding() + ".weight";
-  }
-
-  @Override
-  public List<ParameterSpec> parameters(DecoderSpec spec) {
-    return NAMES.parameters(spec);
-  }
-
-  @Override
-  public DecoderSpec read(JsonNode config, Path file) {
-    ConfigReader reader = new ConfigReader(config, file, "");
-    CommonKeys.requireSupported(reader);
-    try {
-      int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
-      int heads = reader.requireInt("num_attention_heads");
-      int headDim = reader.intOr("head_dim", 256);
-      boolean bias = reader.flagOr("attention_bias", false);
-      reader.requireUnset("use_bidirectional_attention");
-      DecoderSpec spec =
-          new DecoderSpec(
-              modelType(),
-              reader.requireInt("vocab_size"),
-              hiddenSize,
-              layers,
-              reader.intOr("max_position_embeddings", 8192),
-              new AttentionSpec(
-                  heads,
-                  reader.intOr("num_key_value_heads", 4),
-                  headDim,
-                  1 / Math.sqrt(reader.numberOr("query_pre_attn_scalar", 256)),
-                  new AttentionSpec.Projections(AttentionSpec.Layout.APART, bias, bias, false),
-                  cap(reader, "attn_logit_softcapping", 50),
-                  reach(reader, layers)),
-              new MlpSpec(
-                  reader.requireInt("intermediate_size"),
-                  activation(reader),
-                  MlpSpec.Gate.APART,
-                  false),
-              new NormSpec(
-                  NormSpec.Kind.RMS_PLUS_ONE, reader.epsilonOr("rms_norm_eps", 1e-6), true),
-              Residual.NORM_AROUND,
-              RopeReader.whole(reader, headDim),
-              new EmbeddingSpec(hiddenSize, Math.sqrt(hiddenSize), false),
-              new LmHeadSpec(
-                  reader.flagOr("tie_word_embeddings", true),
-                  false,
-                  cap(reader, "final_logit_softcapping", 30)),
-              false);
-      reader.refuseOthers(HARMLESS);
-      return spec;
-    } catch (IllegalArgumentException e) {
-      throw RlhfException.input(file + ": " + e.getMessage(), e);
-    }
+  DecoderSpec read(ConfigReader reader) {
+    int hiddenSize = reader.requireInt("hidden_size");
+    int layers = LlamaKeys.layers(reader);
+    int heads = reader.requireInt("num_attention_heads");
+    int headDim = reader.intOr("head_dim", 256);
+    boolean bias = reader.flagOr("attention_bias", false);
+    reader.requireUnset("use_bidirectional_attention");
+    return new DecoderSpec(
+        modelType(),
+        reader.requireInt("vocab_size"),
+        hiddenSize,
+        layers,
+        reader.intOr("max_position_embeddings", 8192),
+        new AttentionSpec(
+            heads,
+            LlamaKeys.keyValueHeads(reader, 4),
+            headDim,
+            1 / Math.sqrt(reader.numberOr("query_pre_attn_scalar", 256)),
+            new AttentionSpec.Projections(AttentionSpec.Layout.APART, bias, bias, false),
+            cap(reader, "attn_logit_softcapping", 50),
+            reach(reader, layers)),
+        new MlpSpec(
+            reader.requireInt("intermediate_size"), activation(reader), MlpSpec.Gate.APART, false),
+        new NormSpec(NormSpec.Kind.RMS_PLUS_ONE, reader.epsilonOr("rms_norm_eps", 1e-6), true),
+        Residual.NORM_AROUND,
+        RopeReader.whole(reader, headDim),
+        new EmbeddingSpec(hiddenSize, Math.sqrt(hiddenSize), false),
+        new LmHeadSpec(
+            reader.flagOr("tie_word_embeddings", true),
+            false,
+            cap(reader, "final_logit_softcapping", 30)),
+        false);
   }
 
   /** Older files name it hidden_act too; hidden_activation is what counts. */
@@ -115,8 +76,13 @@ public final class Gemma2Family implements ModelFamily {
 
   private static AttentionSpec.Reach reach(ConfigReader reader, int layers) {
     List<Boolean> local = new ArrayList<>(QwenReach.localLayers(reader));
-    for (int layer = local.size(); layer < layers; layer++) {
-      local.add(layer % 2 == 0);
+    if (local.isEmpty()) {
+      for (int layer = 0; layer < layers; layer++) {
+        local.add(layer % 2 == 0);
+      }
+    }
+    if (reader.isNull("sliding_window") && local.contains(true)) {
+      throw reader.unsupported("sliding_window", "a number");
     }
     return new AttentionSpec.Reach(reader.intOr("sliding_window", 4096), local);
   }

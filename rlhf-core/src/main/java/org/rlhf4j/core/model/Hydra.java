@@ -1,5 +1,6 @@
 package org.rlhf4j.core.model;
 
+import java.util.List;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
@@ -14,18 +15,26 @@ public final class Hydra implements AutoCloseable {
 
   private final CausalLm policy;
   private final CausalLm reference;
-  private final int trunkLayers;
+  private final Trunk trunk;
   private final Weights shared;
+
+  /**
+   * What policy and reference have in common.
+   *
+   * @param layers number of blocks
+   * @param trained how many of the policy's trained parameters stand before them
+   */
+  record Trunk(int layers, int trained) {}
 
   /**
    * A policy and its reference.
    *
    * @param shared weights that neither of them closes; null where one of them does
    */
-  Hydra(CausalLm policy, CausalLm reference, int trunkLayers, Weights shared) {
+  Hydra(CausalLm policy, CausalLm reference, Trunk trunk, Weights shared) {
     this.policy = policy;
     this.reference = reference;
-    this.trunkLayers = trunkLayers;
+    this.trunk = trunk;
     this.shared = shared;
   }
 
@@ -43,7 +52,17 @@ public final class Hydra implements AutoCloseable {
    * How many blocks both have in common; 0 where they share nothing that could be computed once.
    */
   public int trunkLayers() {
-    return trunkLayers;
+    return trunk.layers();
+  }
+
+  /** Whether what the common blocks compute stays the same while the policy is trained. */
+  public boolean isTrunkFrozen() {
+    return trunk.trained() == 0;
+  }
+
+  /** What is trained before the common blocks, see {@link EmbeddingTraining}. */
+  public List<ParameterSpec> trainedEmbeddings() {
+    return policy.trained().parameters().subList(0, trunk.trained());
   }
 
   /** A trained copy of the reference's last blocks, see {@link Branch}. The caller closes it. */
@@ -52,14 +71,14 @@ public final class Hydra implements AutoCloseable {
   }
 
   /**
-   * What the common blocks make of a batch: the states of every token behind them.
+   * What the common blocks make of a batch, as of now: the states of every token behind them.
    *
    * @return {@code [tokens, hidden]}; null where there are none
    */
   public Tensor trunk(TensorScope scope, TokenBatch batch) {
-    return trunkLayers == 0
+    return trunk.layers() == 0
         ? null
-        : reference.decoder().statesBefore(scope, batch, null, trunkLayers);
+        : policy.decoder().statesBefore(scope, batch, null, trunk.layers());
   }
 
   @Override

@@ -154,6 +154,76 @@ public final class LmHead implements AutoCloseable {
     return new WithGradient(numbers, found[1]);
   }
 
+  /**
+   * Log-probabilities that gradients may follow, see {@link #gradient}.
+   *
+   * @param logProbs {@code [targets]}
+   */
+  public record Opened(float[] logProbs, Tensor logSoftmax, Tensor logSumExp) {}
+
+  /**
+   * Log-probabilities for a loss whose derivative depends on them. Where all targets fit into one
+   * chunk, what was computed is kept for the way back; else it will be computed again.
+   */
+  public Opened open(TensorScope scope, Selected rows, Reading reading) {
+    int[] targets = rows.targets();
+    if (targets.length > chunk) {
+      Reading plain = new Reading(false, reading.temperature());
+      float[] found = logProbs(scope, rows.hidden(), targets, plain).logProbs();
+      return new Opened(found, null, null);
+    }
+    Tensor[] found =
+        kernels.callList(
+            scope,
+            FP32,
+            "log_probs_kept",
+            rows.hidden(),
+            weight.tensor(),
+            bias.tensor(),
+            scope.of(targets, targets.length),
+            false,
+            reading.temperature());
+    return new Opened(found[0].toFloats(), found[1], found[2]);
+  }
+
+  /**
+   * The way back from log-probabilities; can be gone once.
+   *
+   * @param opened of the same rows and reading
+   * @param into where the gradient of the head's weight is added, where that is trained
+   * @return the entropies where the reading asks for statistics, but not the accuracy
+   */
+  public WithGradient gradient(
+      TensorScope scope,
+      Selected rows,
+      Opened opened,
+      OfTargets gradient,
+      Gradients into,
+      Reading reading) {
+    if (opened.logSoftmax() == null) {
+      return logProbsWithGradient(scope, rows, gradient, into, reading);
+    }
+    Tensor[] found =
+        kernels.callList(
+            scope,
+            new ElementType[] {type, ElementType.FP32},
+            "of_rows",
+            rows.hidden(),
+            weight.tensor(),
+            scope.of(rows.targets(), rows.targets().length),
+            opened.logSoftmax(),
+            opened.logSumExp(),
+            scope.of(gradient.ofLogProbs(), gradient.ofLogProbs().length),
+            scope.of(gradient.ofEntropies(), gradient.ofEntropies().length),
+            gradient(scope, weight, into),
+            gradient(scope, bias, into),
+            reading.statistics(),
+            reading.temperature());
+    opened.logSoftmax().close();
+    float[] entropies = reading.statistics() ? found[1].toFloats() : new float[0];
+    return new WithGradient(new Found(opened.logProbs(), new float[0], entropies), found[0]);
+  }
+
   /** The sum that a gradient is added to; empty for a weight that is frozen. */
   private static Tensor gradient(TensorScope scope, WeightPlaces.Place place, Gradients into) {
     return place.isTrained() ? into.dense(place.first()) : scope.zeros(0);

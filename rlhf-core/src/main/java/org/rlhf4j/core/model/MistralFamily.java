@@ -1,87 +1,29 @@
 package org.rlhf4j.core.model;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Path;
-import java.util.Collections;
-import java.util.List;
-import java.util.Set;
-import org.rlhf4j.core.RlhfException;
-
 /** Mistral: Llama with a window. */
-public final class MistralFamily implements ModelFamily {
-
-  private static final Set<String> HARMLESS = CommonKeys.harmlessAnd();
-
-  private static final TrunkNames NAMES = LlamaFamily.NAMES;
-
-  @Override
-  public String modelType() {
-    return "mistral";
+final class MistralFamily extends ModelFamily {
+  MistralFamily() {
+    super("mistral", "Mistral", LlamaFamily.NAMES);
   }
 
   @Override
-  public String architecture(ModelHead head) {
-    return switch (head) {
-      case CAUSAL_LM -> "MistralForCausalLM";
-      case SEQUENCE_CLASSIFICATION -> "MistralForSequenceClassification";
-    };
-  }
-
-  @Override
-  public String embeddingName() {
-    return NAMES.embedding() + ".weight";
-  }
-
-  @Override
-  public List<ParameterSpec> parameters(DecoderSpec spec) {
-    return NAMES.parameters(spec);
-  }
-
-  @Override
-  public DecoderSpec read(JsonNode config, Path file) {
-    ConfigReader reader = new ConfigReader(config, file, "");
-    CommonKeys.requireSupported(reader);
-    try {
-      int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
-      int heads = reader.requireInt("num_attention_heads");
-      int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
-      // Hugging Face's default is a window of 4096; null stands for none.
-      int window = reader.isNull("sliding_window") ? 0 : reader.intOr("sliding_window", 4096);
-      AttentionSpec.Reach reach =
-          window == 0
-              ? AttentionSpec.Reach.FULL
-              : new AttentionSpec.Reach(window, Collections.nCopies(layers, true));
-      DecoderSpec spec =
-          new DecoderSpec(
-              modelType(),
-              reader.requireInt("vocab_size"),
-              hiddenSize,
-              layers,
-              reader.intOr("max_position_embeddings", 131072),
-              new AttentionSpec(
-                  heads,
-                  reader.intOr("num_key_value_heads", 8),
-                  headDim,
-                  AttentionSpec.rootScale(headDim),
-                  new AttentionSpec.Projections(AttentionSpec.Layout.APART, false, false, false),
-                  0,
-                  reach),
-              new MlpSpec(
-                  reader.requireInt("intermediate_size"),
-                  reader.activation("hidden_act", "silu"),
-                  MlpSpec.Gate.APART,
-                  false),
-              new NormSpec(NormSpec.Kind.RMS, reader.epsilonOr("rms_norm_eps", 1e-6), true),
-              Residual.NORM_BEFORE,
-              RopeReader.whole(reader, headDim),
-              new EmbeddingSpec(hiddenSize, 1, false),
-              LmHeadSpec.plain(reader.flagOr("tie_word_embeddings", false)),
-              false);
-      reader.refuseOthers(HARMLESS);
-      return spec;
-    } catch (IllegalArgumentException e) {
-      throw RlhfException.input(file + ": " + e.getMessage(), e);
-    }
+  DecoderSpec read(ConfigReader reader) {
+    int headDim = LlamaKeys.headDim(reader);
+    // Hugging Face's default is a window of 4096; null stands for none.
+    int window = reader.isNull("sliding_window") ? 0 : reader.intOr("sliding_window", 4096);
+    return LlamaKeys.decoder(
+        reader,
+        modelType(),
+        new LlamaKeys.Own(
+            131072,
+            LlamaKeys.attention(
+                reader,
+                LlamaKeys.keyValueHeads(reader, 8),
+                headDim,
+                AttentionSpec.Projections.PLAIN,
+                LlamaKeys.everywhere(reader, window)),
+            LlamaKeys.mlp(reader, MlpSpec.Gate.APART, false),
+            1e-6,
+            RopeReader.whole(reader, headDim)));
   }
 }

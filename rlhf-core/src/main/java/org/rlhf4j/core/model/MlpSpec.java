@@ -32,6 +32,11 @@ public record MlpSpec(int width, Activation activation, Gate gate, boolean bias)
     STACKED
   }
 
+  /** Two projections with biases. */
+  public static MlpSpec plain(int width, Activation activation) {
+    return new MlpSpec(width, activation, Gate.NONE, true);
+  }
+
   /** Checks the width. */
   public MlpSpec {
     DecoderSpec.requirePositive("intermediate_size", width);

@@ -22,6 +22,7 @@ import org.rlhf4j.core.checkpoint.ConfigJson;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
 import org.rlhf4j.core.checkpoint.StoredType;
+import org.rlhf4j.core.checkpoint.StrictJson;
 import org.rlhf4j.core.checkpoint.TensorSource;
 
 /**
@@ -120,7 +121,7 @@ public final class ModelDelta {
   public static Result apply(ModelFolder base, ModelFolder delta, Path target, long maxShardBytes) {
     Path factsFile = delta.path().resolve(FILE_NAME);
     boolean checked = Files.exists(factsFile);
-    ObjectNode facts = checked ? ConfigJson.read(factsFile) : null;
+    ObjectNode facts = checked ? StrictJson.read(factsFile) : null;
     StoredType type = checked ? type(facts, factsFile) : delta.storedType();
     ModelDelta sum = new ModelDelta(new Part(base), new Part(delta), type);
     if (checked) {

@@ -2,8 +2,8 @@ package org.rlhf4j.core.model;
 
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntPredicate;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
@@ -72,13 +72,18 @@ public final class ModelLoader {
    *
    * @param options with an adapter, the frozen model is the other one without the adapter
    * @param unfrozen the number of blocks, counted from the last, that are trained together with
-   *     what stands behind them; everything before them, the embeddings first of all, is frozen and
-   *     shared. A head that is tied to the embedding becomes a trained copy of it. -1 trains
-   *     everything and shares nothing
+   *     what stands behind them; the blocks before them are frozen and shared. -1 trains everything
+   *     and shares nothing
+   * @param embeddings what is trained before the first block
    * @throws org.rlhf4j.core.RlhfException if the folder holds no language model, or the number does
    *     not fit it
    */
-  public static Hydra hydra(Torch torch, ModelFolder folder, Options options, int unfrozen) {
+  public static Hydra hydra(
+      Torch torch,
+      ModelFolder folder,
+      Options options,
+      int unfrozen,
+      EmbeddingTraining embeddings) {
     ModelFamilies.Model model = requireCausalLm(folder);
     int layers = model.spec().layers();
     if (unfrozen == 0 || unfrozen < Hydra.ALL || unfrozen > layers) {
@@ -95,18 +100,28 @@ public final class ModelLoader {
                 + " one of them out");
       }
       CausalLm policy = causalLm(torch, folder, options);
-      return new Hydra(policy, reference(policy, folder), 0, null);
+      return new Hydra(policy, reference(policy, folder), new Hydra.Trunk(0, 0), null);
     }
     Weights.Source source = source(folder, model);
     Weights base = new Weights(torch, model.parameters(), source, options.type(), false);
     WeightPlaces frozen = new WeightPlaces(base, null);
-    boolean own = unfrozen != Hydra.ALL && model.spec().head().tied();
+    boolean own =
+        unfrozen != Hydra.ALL && embeddings == EmbeddingTraining.NONE && model.spec().head().tied();
     ModelFamilies.Model trained =
         own
             ? new ModelFamilies.Model(model.family(), model.head(), model.spec().withOwnHead())
             : model;
     int trunkLayers = unfrozen == Hydra.ALL ? 0 : layers - unfrozen;
-    int first = unfrozen == Hydra.ALL ? 0 : TrunkLayout.of(model.spec()).blockAt(trunkLayers);
+    TrunkLayout layout = TrunkLayout.of(model.spec());
+    int first = unfrozen == Hydra.ALL ? 0 : layout.blockAt(trunkLayers);
+    // The token embedding is the first parameter of all.
+    int firstOfEmbeddings =
+        switch (embeddings) {
+          case NONE -> layout.blockAt(0);
+          case ALL_BUT_TOKENS -> 1;
+          case ALL -> 0;
+        };
+    IntPredicate isCopied = i -> i >= first || (i >= firstOfEmbeddings && i < layout.blockAt(0));
     String head = model.family().headName(ModelHead.CAUSAL_LM);
     Weights.Source ofCopies =
         own
@@ -116,27 +131,36 @@ public final class ModelLoader {
                     from,
                     target)
             : source;
-    WeightPlaces places = copies(torch, base, trained.parameters(), first, ofCopies);
+    WeightPlaces places = copies(torch, base, trained.parameters(), isCopied, ofCopies);
     return new Hydra(
         new CausalLm(torch, trained.spec(), places, false),
         new CausalLm(torch, model.spec(), frozen, false),
-        trunkLayers,
+        new Hydra.Trunk(trunkLayers, trunkLayers == 0 ? 0 : layout.blockAt(0) - firstOfEmbeddings),
         base);
   }
 
   /**
-   * A model that shares its first parameters with a frozen one and has trained copies of the
-   * others.
+   * A model that shares parameters with a frozen one and has trained copies of the others.
    *
-   * @param first the first parameter that is copied
+   * @param isCopied of the place of a parameter
    */
   private static WeightPlaces copies(
-      Torch torch, Weights base, List<ParameterSpec> parameters, int first, Weights.Source source) {
-    List<ParameterSpec> copied = parameters.subList(first, parameters.size());
+      Torch torch,
+      Weights base,
+      List<ParameterSpec> parameters,
+      IntPredicate isCopied,
+      Weights.Source source) {
+    List<ParameterSpec> copied = new ArrayList<>();
     int[] places = new int[parameters.size()];
-    Arrays.setAll(places, i -> i < first ? -1 : i - first);
+    for (int i = 0; i < places.length; i++) {
+      places[i] = isCopied.test(i) ? copied.size() : -1;
+      if (isCopied.test(i)) {
+        copied.add(parameters.get(i));
+      }
+    }
     Weights weights = new Weights(torch, copied, source, base.type(), true);
-    return new WeightPlaces(base, null, new WeightPlaces.Copies(weights, parameters, places));
+    return new WeightPlaces(
+        base, null, new WeightPlaces.Copies(weights, parameters, places, source));
   }
 
   /**
@@ -150,12 +174,13 @@ public final class ModelLoader {
     ModelFamilies.Model model = requireCausalLm(folder);
     Torch torch = hydra.reference().torch();
     int first = model.spec().layers() - layers;
+    int firstCopied = TrunkLayout.of(model.spec()).blockAt(first);
     WeightPlaces places =
         copies(
             torch,
             hydra.reference().weights(),
             model.family().parameters(model.spec()),
-            TrunkLayout.of(model.spec()).blockAt(first),
+            i -> i >= firstCopied,
             source(folder, model));
     return new Branch(new Decoder(torch, model.spec(), places), places.trained(), first);
   }

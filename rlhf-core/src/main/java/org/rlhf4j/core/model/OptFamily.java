@@ -1,16 +1,9 @@
 package org.rlhf4j.core.model;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Path;
 import java.util.List;
-import java.util.Set;
-import org.rlhf4j.core.RlhfException;
 
 /** OPT: learned positions from row 2 on, norms before or behind, maybe a narrower embedding. */
-public final class OptFamily implements ModelFamily {
-
-  private static final Set<String> HARMLESS = CommonKeys.harmlessAnd("init_std");
-
+final class OptFamily extends ModelFamily {
   private static final TrunkNames NAMES =
       new TrunkNames(
           "model.decoder.embed_tokens",
@@ -31,74 +24,40 @@ public final class OptFamily implements ModelFamily {
           "model.decoder.final_layer_norm",
           "model.decoder.project_out");
 
-  @Override
-  public String modelType() {
-    return "opt";
+  OptFamily() {
+    super("opt", "OPT", NAMES, "init_std");
   }
 
   @Override
-  public String architecture(ModelHead head) {
-    return switch (head) {
-      case CAUSAL_LM -> "OPTForCausalLM";
-      case SEQUENCE_CLASSIFICATION -> "OPTForSequenceClassification";
-    };
-  }
-
-  @Override
-  public String embeddingName() {
-    return NAMES.embedding() + ".weight";
-  }
-
-  @Override
-  public List<ParameterSpec> parameters(DecoderSpec spec) {
-    return NAMES.parameters(spec);
-  }
-
-  @Override
-  public DecoderSpec read(JsonNode config, Path file) {
-    ConfigReader reader = new ConfigReader(config, file, "");
-    CommonKeys.requireSupported(reader);
-    try {
-      int hiddenSize = reader.requireInt("hidden_size");
-      int layers = reader.requireInt("num_hidden_layers");
-      int heads = reader.requireInt("num_attention_heads");
-      int headDim = LlamaFamily.headDim(reader, hiddenSize, heads);
-      boolean bias = reader.flagOr("enable_bias", true);
-      boolean before = reader.flagOr("do_layer_norm_before", true);
-      boolean removed = reader.flagOr("_remove_final_layer_norm", false);
-      if (!reader.flagOr("layer_norm_elementwise_affine", true)) {
-        throw reader.unsupported("layer_norm_elementwise_affine", "true");
-      }
-      DecoderSpec spec =
-          new DecoderSpec(
-              modelType(),
-              reader.requireInt("vocab_size"),
-              hiddenSize,
-              layers,
-              reader.intOr("max_position_embeddings", 2048),
-              new AttentionSpec(
-                  heads,
-                  heads,
-                  headDim,
-                  AttentionSpec.rootScale(headDim),
-                  new AttentionSpec.Projections(AttentionSpec.Layout.APART, bias, bias, false),
-                  0,
-                  AttentionSpec.Reach.FULL),
-              new MlpSpec(
-                  reader.requireInt("ffn_dim"),
-                  reader.activation("activation_function", "relu"),
-                  MlpSpec.Gate.NONE,
-                  bias),
-              new NormSpec(NormSpec.Kind.LAYER, 1e-5, before && !removed),
-              before ? Residual.NORM_BEFORE : Residual.NORM_AFTER,
-              new Positions.Learned(2),
-              new EmbeddingSpec(reader.intOr("word_embed_proj_dim", hiddenSize), 1, false),
-              LmHeadSpec.plain(reader.flagOr("tie_word_embeddings", true)),
-              false);
-      reader.refuseOthers(HARMLESS);
-      return spec;
-    } catch (IllegalArgumentException e) {
-      throw RlhfException.input(file + ": " + e.getMessage(), e);
-    }
+  DecoderSpec read(ConfigReader reader) {
+    int hiddenSize = reader.requireInt("hidden_size");
+    int layers = reader.requireLayers("num_hidden_layers");
+    int heads = reader.requireInt("num_attention_heads");
+    int headDim = AttentionSpec.headDim(hiddenSize, heads);
+    boolean bias = reader.flagOr("enable_bias", true);
+    boolean before = reader.flagOr("do_layer_norm_before", true);
+    boolean removed = reader.flagOr("_remove_final_layer_norm", false);
+    reader.requireTrue("layer_norm_elementwise_affine");
+    return new DecoderSpec(
+        modelType(),
+        reader.requireInt("vocab_size"),
+        hiddenSize,
+        layers,
+        reader.intOr("max_position_embeddings", 2048),
+        AttentionSpec.plain(
+            heads,
+            headDim,
+            new AttentionSpec.Projections(AttentionSpec.Layout.APART, bias, bias, false)),
+        new MlpSpec(
+            reader.requireInt("ffn_dim"),
+            reader.activation("activation_function", "relu"),
+            MlpSpec.Gate.NONE,
+            bias),
+        new NormSpec(NormSpec.Kind.LAYER, 1e-5, before && !removed),
+        before ? Residual.NORM_BEFORE : Residual.NORM_AFTER,
+        new Positions.Learned(2),
+        new EmbeddingSpec(reader.intOr("word_embed_proj_dim", hiddenSize), 1, false),
+        LmHeadSpec.plain(reader.flagOr("tie_word_embeddings", true)),
+        false);
   }
 }

@@ -11,7 +11,7 @@ final class QwenReach {
    * Reads {@code use_sliding_window}, {@code sliding_window}, and which layers are local: {@code
    * layer_types}, or all from {@code max_window_layers} on.
    */
-  static AttentionSpec.Reach read(ConfigReader reader, int layers) {
+  static AttentionSpec.Reach read(ConfigReader reader) {
     boolean windowed = reader.flagOr("use_sliding_window", false);
     int window = reader.isNull("sliding_window") ? 0 : reader.intOr("sliding_window", 4096);
     int firstLocal = reader.intOr("max_window_layers", 28);
@@ -23,7 +23,7 @@ final class QwenReach {
       return AttentionSpec.Reach.FULL;
     }
     if (local.isEmpty()) {
-      for (int layer = 0; layer < layers; layer++) {
+      for (int layer = 0; layer < LlamaKeys.layers(reader); layer++) {
         local.add(layer >= firstLocal);
       }
     }
@@ -39,6 +39,10 @@ final class QwenReach {
         case "sliding_attention" -> local.add(true);
         default -> throw reader.unsupported("layer_types", "full_attention and sliding_attention");
       }
+    }
+    int layers = LlamaKeys.layers(reader);
+    if (!local.isEmpty() && local.size() != layers) {
+      throw reader.unsupported("layer_types", "a kind for each of num_hidden_layers = " + layers);
     }
     return local;
   }

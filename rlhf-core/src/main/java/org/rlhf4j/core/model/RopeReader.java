@@ -28,6 +28,7 @@ final class RopeReader {
   static Positions.Rotary partial(
       ConfigReader top, int headDim, String factorKey, double factor, String thetaKey) {
     ConfigReader nested = nested(top);
+    requireSame(top, factorKey, nested, "partial_rotary_factor");
     double part = nested.numberOr("partial_rotary_factor", top.numberOr(factorKey, factor));
     if (!(part > 0 && part <= 1)) {
       throw new IllegalArgumentException(factorKey + " must be in (0, 1], got " + part);
@@ -48,12 +49,16 @@ final class RopeReader {
     return top.child(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
   }
 
-  private static Rope rope(ConfigReader top, ConfigReader nested, String thetaKey) {
-    if (nested.has("rope_theta")
-        && top.has(thetaKey)
-        && nested.requireNumber("rope_theta") != top.requireNumber(thetaKey)) {
-      throw top.unsupported(thetaKey, "the value in rope_parameters");
+  private static void requireSame(ConfigReader top, String older, ConfigReader nested, String key) {
+    if (nested.has(key)
+        && top.has(older)
+        && nested.requireNumber(key) != top.requireNumber(older)) {
+      throw top.unsupported(older, "the value in rope_parameters");
     }
+  }
+
+  private static Rope rope(ConfigReader top, ConfigReader nested, String thetaKey) {
+    requireSame(top, thetaKey, nested, "rope_theta");
     double theta = nested.numberOr("rope_theta", top.numberOr(thetaKey, 10000));
     Rope rope = new Rope(theta, scaling(nested));
     nested.refuseOthers(Set.of());

@@ -22,7 +22,14 @@ public final class TokenBatch {
 
   private static final int NONE = -1;
 
-  private record Segment(int start, int length, int continued, int firstPosition, int[] selected) {}
+  /**
+   * Tokens that follow each other.
+   *
+   * @param firstPosition how many tokens of its row stand before it
+   * @param isBlind whether its one token does not attend to itself
+   */
+  private record Segment(
+      int start, int length, int continued, int firstPosition, int[] selected, boolean isBlind) {}
 
   private final List<Segment> segments = new ArrayList<>();
   private final IntList ids = new IntList();
@@ -30,6 +37,7 @@ public final class TokenBatch {
   private final IntList targets = new IntList();
   private final IntList rowOfSelected = new IntList();
   private int rows;
+  private int longestRow;
 
   private TokenBatch() {}
 
@@ -92,12 +100,62 @@ public final class TokenBatch {
     return batch;
   }
 
+  /**
+   * A row whose places do not follow from its tokens, as where padding that is not computed is
+   * counted.
+   *
+   * @param ids read by the model
+   * @param targets ids that the last of these predict, one each; at most as many
+   * @param firstPlace of the first token
+   * @param blind a token more that attends to all before it but not to itself, as padding does;
+   *     null for none
+   */
+  public record PlacedRow(int[] ids, int[] targets, int firstPlace, Blind blind) {}
+
+  /**
+   * See {@link PlacedRow}.
+   *
+   * @param id of the token
+   * @param target that it predicts
+   * @param place of its own
+   */
+  public record Blind(int id, int target, int place) {}
+
+  /** Rows of a language model at places of their own. */
+  public static TokenBatch ofPlaced(List<PlacedRow> placed) {
+    TokenBatch batch = new TokenBatch();
+    for (PlacedRow row : placed) {
+      int length = row.ids().length;
+      int first = length - row.targets().length;
+      int[] selected = new int[row.targets().length];
+      Arrays.setAll(selected, i -> first + i);
+      int segment = batch.append(row.ids(), 0, NONE, selected);
+      for (int i = 0; i < length; i++) {
+        batch.positions.set(batch.ids.size() - length + i, row.firstPlace() + i);
+      }
+      batch.longestRow = Math.max(batch.longestRow, row.firstPlace() + length);
+      for (int target : row.targets()) {
+        batch.targets.add(target);
+      }
+      if (row.blind() != null) {
+        batch.segments.add(new Segment(batch.ids.size(), 1, segment, length, new int[] {0}, true));
+        batch.ids.add(row.blind().id());
+        batch.positions.add(row.blind().place());
+        batch.longestRow = Math.max(batch.longestRow, row.blind().place() + 1);
+        batch.targets.add(row.blind().target());
+      }
+      batch.nameRows(selected.length + (row.blind() == null ? 0 : 1));
+    }
+    return batch;
+  }
+
   private int append(int[] row, int from, int continued, int[] selected) {
-    segments.add(new Segment(ids.size(), row.length - from, continued, from, selected));
+    segments.add(new Segment(ids.size(), row.length - from, continued, from, selected, false));
     for (int i = from; i < row.length; i++) {
       ids.add(row[i]);
       positions.add(i);
     }
+    longestRow = Math.max(longestRow, row.length);
     return segments.size() - 1;
   }
 
@@ -144,9 +202,9 @@ public final class TokenBatch {
     return flat.toArray();
   }
 
-  /** The longest row. */
+  /** The length of the longest row; where rows have places of their own, up to the last place. */
   public int longestRow() {
-    return segments.stream().mapToInt(s -> s.firstPosition + s.length).max().orElse(0);
+    return longestRow;
   }
 
   /**
@@ -200,7 +258,7 @@ public final class TokenBatch {
         int to = (int) ((long) queries.length * (b + 1) / count);
         int[] asking = Arrays.copyOfRange(queries, from, to);
         for (int i = 0; i < asking.length; i++) {
-          asking[i] += first.firstPosition;
+          asking[i] += first.firstPosition - (first.isBlind ? 1 : 0);
         }
         blocks.add(asking.length);
         blocks.add(asking[asking.length - 1] + 1);
@@ -215,6 +273,7 @@ public final class TokenBatch {
   private static boolean alike(Segment a, Segment b, boolean selectedOnly) {
     return a.length == b.length
         && a.continued == b.continued
+        && a.isBlind == b.isBlind
         && (!selectedOnly || Arrays.equals(a.selected, b.selected));
   }
 
@@ -235,6 +294,10 @@ public final class TokenBatch {
         values = Arrays.copyOf(values, 2 * size);
       }
       values[size++] = value;
+    }
+
+    void set(int index, int value) {
+      values[index] = value;
     }
 
     int size() {

@@ -29,8 +29,11 @@ record WeightPlaces(Weights base, Adapter adapter, Copies copies) {
    * @param parameters of the model that they make; those that it shares stand where they stand
    *     among the frozen model's
    * @param places for each of these parameters, the place of its copy, or -1
+   * @param stored the values of the shared parameters before they were rounded to the type that is
+   *     computed with
    */
-  record Copies(Weights weights, List<ParameterSpec> parameters, int[] places) {}
+  record Copies(
+      Weights weights, List<ParameterSpec> parameters, int[] places, Weights.Source stored) {}
 
   /**
    * A tensor in a kernel's list of weights.
@@ -61,11 +64,20 @@ record WeightPlaces(Weights base, Adapter adapter, Copies copies) {
 
   /** The parameters as a checkpoint stores them. */
   List<TensorSource> sources(StoredType stored) {
+    if (copies == null) {
+      return base.sources(stored);
+    }
     List<TensorSource> sources = new ArrayList<>();
     for (int i = 0; i < parameters().size(); i++) {
-      boolean copied = copies != null && copies.places()[i] != FROZEN;
+      ParameterSpec parameter = parameters().get(i);
       sources.add(
-          copied ? copies.weights().source(copies.places()[i], stored) : base.source(i, stored));
+          copies.places()[i] != FROZEN
+              ? copies.weights().source(copies.places()[i], stored)
+              : TensorSource.floats(
+                  parameter.name(),
+                  stored,
+                  parameter.shape(),
+                  (from, target) -> copies.stored().fill(parameter, from, target)));
     }
     return sources;
   }

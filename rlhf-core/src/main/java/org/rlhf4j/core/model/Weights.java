@@ -1,5 +1,7 @@
 package org.rlhf4j.core.model;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -25,7 +27,10 @@ public final class Weights implements AutoCloseable {
   /** Where initial values come from. */
   @FunctionalInterface
   public interface Source {
-    /** Puts the values of a parameter, from element {@code from} of its flat form, into target. */
+    /**
+     * Puts the values of a parameter, from element {@code from} of its flat form, into the whole
+     * remaining part of target, which need not have an array.
+     */
     void fill(ParameterSpec parameter, long from, FloatBuffer target);
   }
 
@@ -58,9 +63,14 @@ public final class Weights implements AutoCloseable {
     this.parameters = List.copyOf(parameters);
     this.type = type;
     this.trainable = trainable;
+    long largest = parameters.stream().mapToLong(ParameterSpec::elements).max().orElse(0);
+    // One buffer for all: garbage of the size of the model would stay resident until collected.
+    ByteBuffer chunk =
+        ByteBuffer.allocateDirect((int) Math.min(CHUNK, largest) * Float.BYTES)
+            .order(ByteOrder.nativeOrder());
     for (int from = 0; from < parameters.size(); ) {
       int to = endOfBlock(from);
-      addBlock(source, from, to);
+      addBlock(source, from, to, chunk);
       from = to;
     }
   }
@@ -83,32 +93,31 @@ public final class Weights implements AutoCloseable {
     return parameters.subList(from, to).stream().mapToLong(p -> p.shape()[0]).toArray();
   }
 
-  private void addBlock(Source source, int from, int to) {
+  private void addBlock(Source source, int from, int to, ByteBuffer chunk) {
     long[] rows = rowsOf(from, to);
     long[] shape = parameters.get(from).shape().clone();
     shape[0] = Arrays.stream(rows).sum();
-    Tensor exact = scope.zeros(shape);
-    Tensor[] parts = ops.splitRows(scope, exact, rows);
+    // Without masters the numbers go right into the type that is computed with.
+    Tensor filled = ops.unset(scope, trainable ? ElementType.FP32 : type, shape);
+    Tensor[] parts = ops.splitRows(scope, filled, rows);
     for (int i = from; i < to; i++) {
       ParameterSpec parameter = parameters.get(i);
       for (long start = 0; start < parameter.elements(); start += CHUNK) {
-        float[] part = new float[(int) Math.min(CHUNK, parameter.elements() - start)];
-        source.fill(parameter, start, FloatBuffer.wrap(part));
-        ops.fill(scope, parts[i - from], start, part);
+        int count = (int) Math.min(CHUNK, parameter.elements() - start);
+        chunk.clear().limit(count * Float.BYTES);
+        source.fill(parameter, start, chunk.asFloatBuffer());
+        ops.fill(scope, parts[i - from], start, chunk);
       }
     }
-    Tensor used = type == ElementType.FP32 ? exact : ops.convert(scope, exact, type);
+    Tensor used = filled.type() == type ? filled : ops.convert(scope, filled, type);
     blocks.put(from, used);
-    for (Tensor part : ops.splitRows(scope, used, rows)) {
-      compute.add(trainable ? ops.leaf(scope, part) : part);
-    }
     if (trainable) {
+      for (Tensor part : ops.splitRows(scope, used, rows)) {
+        compute.add(ops.leaf(scope, part));
+      }
       masters.addAll(List.of(parts));
     } else {
-      List.of(parts).forEach(Tensor::close);
-      if (type != ElementType.FP32) {
-        exact.close();
-      }
+      compute.addAll(List.of(parts));
     }
   }
 

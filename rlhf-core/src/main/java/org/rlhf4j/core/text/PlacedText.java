@@ -23,6 +23,11 @@ final class PlacedText {
     return codePoints;
   }
 
+  /** The text between two code points. */
+  String substring(int from, int to) {
+    return new String(codePoints, from, to - from);
+  }
+
   /** Where the code point's place begins. */
   int start(int index) {
     return starts[index];

@@ -16,11 +16,12 @@ import org.rlhf4j.core.text.SentencePieceModel.PieceType;
  * Writes a SentencePiece model as the content of a {@code tokenizer.json} that splits a normalized
  * text into the same pieces. Normalizing is left to {@link SentencePieceNormalizer}.
  *
- * <p>Two ties are broken in another way. Of several pairs whose joint pieces have one score,
- * SentencePiece merges the leftmost, the engine those first whose parts are longer, as with
- * transformers' converter; models as SentencePiece trains them have no equal scores. Of unigram
- * splits with one sum, such as the same pieces in another order, SentencePiece takes the one that
- * its sums in single precision favour, the engine the one that it finds first.
+ * <p>Of pairs whose joint pieces have one score, SentencePiece merges the leftmost, which a list of
+ * merges cannot say. Such a model gets no merges: {@link SentencePieceMerger} splits the text, and
+ * the engine takes each part as a whole.
+ *
+ * <p>Of unigram splits with one sum, such as the same pieces in another order, SentencePiece takes
+ * the one that its sums in single precision favour, the engine the one that it finds first.
  */
 final class SentencePieceConverter {
   private static final String SPACE = Character.toString(SentencePieceNormalizer.SPACE);
@@ -85,13 +86,16 @@ final class SentencePieceConverter {
     target.put("unk_token", model.pieces().get(model.unknownId()).text());
     target.putNull("continuing_subword_prefix").putNull("end_of_word_suffix");
     target.put("fuse_unk", true).put("byte_fallback", model.byteFallback());
-    target.put("ignore_merges", false);
+    boolean split = SentencePieceMerger.isNeeded(model);
+    target.put("ignore_merges", split);
     ObjectNode vocabulary = target.putObject("vocab");
     for (int id = 0; id < model.pieces().size(); id++) {
       vocabulary.put(model.pieces().get(id).text(), id);
     }
     ArrayNode merges = target.putArray("merges");
-    merges(model).forEach(merge -> merges.addArray().add(merge.left()).add(merge.right()));
+    if (!split) {
+      merges(model).forEach(merge -> merges.addArray().add(merge.left()).add(merge.right()));
+    }
   }
 
   private record Merge(String left, String right, float score) {}
@@ -118,10 +122,7 @@ final class SentencePieceConverter {
         }
       }
     }
-    merges.sort(
-        Comparator.comparingDouble((Merge merge) -> -merge.score())
-            .thenComparingInt(merge -> -merge.left().length())
-            .thenComparingInt(merge -> -merge.right().length()));
+    merges.sort(Comparator.comparingDouble((Merge merge) -> -merge.score()));
     return merges;
   }
 

@@ -1,6 +1,7 @@
 package org.rlhf4j.core.text;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -92,11 +93,20 @@ final class SentencePieceNormalizer {
     }
   }
 
-  private Chunk chunkAt(PlacedText text, int from) {
+  /** How long the longest piece is that users defined and that begins here; 0 for none. */
+  int keptLength(PlacedText text, int from) {
     for (int[] kept : keptByFirst.getOrDefault(text.codePoint(from), List.of())) {
       if (startsWith(text, from, kept)) {
-        return new Chunk(kept.length, kept);
+        return kept.length;
       }
+    }
+    return 0;
+  }
+
+  private Chunk chunkAt(PlacedText text, int from) {
+    int kept = keptLength(text, from);
+    if (kept > 0) {
+      return new Chunk(kept, Arrays.copyOfRange(text.codePoints(), from, from + kept));
     }
     long match =
         rules.charsMap() == null

@@ -16,12 +16,13 @@ import org.rlhf4j.core.RlhfException;
 
 /**
  * The tokenizer of a Hugging Face model folder, read from its {@code tokenizer.json}, else from
- * SentencePiece's {@code tokenizer.model}. Text is never cut or padded.
+ * SentencePiece's {@code tokenizer.model}, else from GPT-2's {@code vocab.json} and {@code
+ * merges.txt}. Text is never cut or padded.
  *
  * <p>Which special tokens are added around a text (BOS, EOS) is what the post-processor of {@code
- * tokenizer.json} says, as in transformers 5. For a {@code tokenizer.model} it is what {@code
- * add_bos_token} and {@code add_eos_token} of {@code tokenizer_config.json} say; without them BOS
- * alone, as transformers 4 does it for LLaMA.
+ * tokenizer.json} says, as in transformers 5. For the other files it is what {@code add_bos_token}
+ * and {@code add_eos_token} of {@code tokenizer_config.json} say; without them BOS alone for a
+ * {@code tokenizer.model}, as transformers 4 does it for LLaMA, and none for GPT-2's files.
  *
  * <p>Inside the engine every special token goes by a secret name, drawn anew at each load, in place
  * of its own. So {@code </s>} in a user's text is four plain characters, whereas a {@link
@@ -75,7 +76,7 @@ public final class Tokenizer implements AutoCloseable {
     }
   }
 
-  /** The file that the tokenizer was read from: a tokenizer.json or a tokenizer.model. */
+  /** The file that the tokenizer was read from. */
   public Path origin() {
     return origin;
   }

@@ -20,6 +20,7 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.StrictJson;
 import org.rlhf4j.core.text.SentencePieceModel.Algorithm;
 import org.rlhf4j.core.text.SentencePieceModel.PieceType;
+import org.rlhf4j.core.text.SentencePiecePreparation.Parting;
 
 /**
  * Reads the files of a tokenizer, as versions 4 and 5 of transformers write them, and makes of them
@@ -36,15 +37,12 @@ final class TokenizerReader {
   private static final String EOS = "eos_token";
   private static final List<String> ROLES = List.of(BOS, EOS, "pad_token", "unk_token");
 
-  /** Classes of transformers that put BOS before a text and nothing behind it if not told so. */
-  private static final Set<String> BOS_CLASSES =
-      Set.of(
-          "LlamaTokenizer",
-          "LlamaTokenizerFast",
-          "CodeLlamaTokenizer",
-          "CodeLlamaTokenizerFast",
-          "GemmaTokenizer",
-          "GemmaTokenizerFast");
+  private static final String GPT2 = "GPT2Tokenizer";
+
+  /** Classes of transformers, and whether they put BOS before a text if not told; none puts EOS. */
+  private static final Map<String, Boolean> PUTS_BOS =
+      Map.of(
+          "LlamaTokenizer", true, "CodeLlamaTokenizer", true, "GemmaTokenizer", true, GPT2, false);
 
   /**
    * A tokenizer as it is used.
@@ -86,23 +84,49 @@ final class TokenizerReader {
             .orElseThrow(
                 () ->
                     RlhfException.input(
-                        "%s: no tokenizer file, expected %s or %s"
-                            .formatted(folder, TOKENIZER_FILE, SENTENCE_PIECE_FILE)));
-    if (file.endsWith(TOKENIZER_FILE)) {
-      sentencePiece = null;
-      tokenizer = StrictJson.read(file);
-      TokenizerJson.check(tokenizer, file);
-    } else {
-      sentencePiece = SentencePieceModel.read(file);
-      tokenizer = SentencePieceConverter.convert(sentencePiece);
-    }
+                        folder
+                            + ": no tokenizer file, expected tokenizer.json, tokenizer.model, or"
+                            + " vocab.json with merges.txt"));
     config = readIfPresent(CONFIG_FILE);
     specialsMap = readIfPresent(SPECIALS_FILE);
+    switch (file.getFileName().toString()) {
+      case SENTENCE_PIECE_FILE -> {
+        sentencePiece = SentencePieceModel.read(file);
+        tokenizer = SentencePieceConverter.convert(sentencePiece);
+      }
+      case BytePairFiles.VOCABULARY_FILE -> {
+        sentencePiece = null;
+        requireGpt2();
+        tokenizer = BytePairFiles.read(folder, flag("add_prefix_space").orElse(false));
+        TokenizerJson.check(tokenizer, file);
+      }
+      default -> {
+        sentencePiece = null;
+        tokenizer = StrictJson.read(file);
+        TokenizerJson.check(tokenizer, file);
+      }
+    }
+  }
+
+  /** The two files do not say how a text is cut into words, the class does. */
+  private void requireGpt2() {
+    String named = config.path("tokenizer_class").asText(GPT2);
+    if (!usualName(named).equals(GPT2)) {
+      throw RlhfException.input(
+          "%s: tokenizer_class = %s is not supported with %s, supported: %s; a tokenizer.json of any class is"
+              .formatted(folder.resolve(CONFIG_FILE), named, BytePairFiles.VOCABULARY_FILE, GPT2));
+    }
+  }
+
+  private static String usualName(String tokenizerClass) {
+    return tokenizerClass.replaceAll("Fast$", "");
   }
 
   /** The file that a folder's tokenizer is read from; a tokenizer.json comes first. */
   static Optional<Path> fileIn(Path folder) {
-    return Stream.of(TOKENIZER_FILE, SENTENCE_PIECE_FILE)
+    boolean merges = Files.isRegularFile(folder.resolve(BytePairFiles.MERGES_FILE));
+    return Stream.of(TOKENIZER_FILE, SENTENCE_PIECE_FILE, BytePairFiles.VOCABULARY_FILE)
+        .filter(name -> merges || !name.equals(BytePairFiles.VOCABULARY_FILE))
         .map(folder::resolve)
         .filter(Files::isRegularFile)
         .findFirst();
@@ -124,7 +148,7 @@ final class TokenizerReader {
     requireIdsWithoutHoles();
     readRoles();
     extraSpecialTokens().filter(vocabulary::containsKey).forEach(this::markSpecial);
-    if (sentencePiece != null) {
+    if (!file.endsWith(TOKENIZER_FILE)) {
       writePostProcessor();
     }
     SecretNames names = hideTokens();
@@ -191,7 +215,7 @@ final class TokenizerReader {
         addTokenOfConfig(
             token.put("id", TokenizerJson.id(entry.getKey(), configFile, key)), configFile);
       }
-    } else if (sentencePiece != null) {
+    } else if (!file.endsWith(TOKENIZER_FILE)) {
       Path addedFile = folder.resolve(ADDED_FILE);
       for (Map.Entry<String, JsonNode> entry : readIfPresent(ADDED_FILE).properties()) {
         int id = TokenizerJson.id(entry.getValue(), addedFile, entry.getKey());
@@ -257,10 +281,11 @@ final class TokenizerReader {
     }
   }
 
-  /** What a SentencePiece model itself calls the token of a role. */
+  /** What a SentencePiece model itself, or else GPT-2's class, calls the token of a role. */
   private Optional<String> ownRole(String role) {
     if (sentencePiece == null) {
-      return Optional.empty();
+      boolean named = !file.endsWith(BytePairFiles.VOCABULARY_FILE) || config.has(role);
+      return named || role.equals("pad_token") ? Optional.empty() : Optional.of("<|endoftext|>");
     }
     return Optional.of(
         switch (role) {
@@ -348,8 +373,8 @@ final class TokenizerReader {
 
   /** Which special tokens go around a text; a tokenizer.json has a rule of its own for that. */
   private void writePostProcessor() {
-    boolean first = isAdded("add_bos_token", BOS, true);
-    boolean last = isAdded("add_eos_token", EOS, false);
+    boolean first = isAdded("add_bos_token", BOS);
+    boolean last = isAdded("add_eos_token", EOS);
     if (!first && !last) {
       return;
     }
@@ -376,16 +401,18 @@ final class TokenizerReader {
     token.putArray("tokens").add(content);
   }
 
-  private boolean isAdded(String key, String role, boolean byDefault) {
+  private boolean isAdded(String key, String role) {
     Optional<Boolean> asked = flag(key);
     if (asked.isEmpty()) {
-      String tokenizerClass = config.path("tokenizer_class").asText("LlamaTokenizer");
-      if (!BOS_CLASSES.contains(tokenizerClass)) {
+      String usual = sentencePiece == null ? GPT2 : "LlamaTokenizer";
+      String named = config.path("tokenizer_class").asText(usual);
+      Boolean putsBos = PUTS_BOS.get(usualName(named));
+      if (putsBos == null) {
         throw RlhfException.input(
             "%s: what tokenizer_class %s puts around a text is not known; give %s: true or false"
-                .formatted(folder.resolve(CONFIG_FILE), tokenizerClass, key));
+                .formatted(folder.resolve(CONFIG_FILE), named, key));
       }
-      return byDefault && roles.containsKey(role);
+      return putsBos && role.equals(BOS) && roles.containsKey(role);
     }
     if (asked.get() && !roles.containsKey(role)) {
       throw RlhfException.input(
@@ -399,14 +426,23 @@ final class TokenizerReader {
     boolean legacy = flag("legacy").orElse(true);
     boolean own = sentencePiece.normalization().dummyPrefix();
     boolean prefixed = legacy ? own : flag("add_prefix_space").orElse(own);
-    String boundary = null;
-    if (sentencePiece.algorithm() == Algorithm.UNIGRAM && sentencePiece.byteFallback()) {
-      boundary = names.drawBoundary();
-      SentencePieceConverter.addToken(
-          tokenizer.withArray("added_tokens"), vocabulary.size(), boundary, true);
+    SentencePieceNormalizer normalizer = new SentencePieceNormalizer(sentencePiece);
+    Parting parting = null;
+    if (SentencePieceMerger.isNeeded(sentencePiece)) {
+      SentencePieceMerger merger = new SentencePieceMerger(sentencePiece, normalizer);
+      parting = new Parting(boundary(names), merger::boundaries);
+    } else if (sentencePiece.algorithm() == Algorithm.UNIGRAM && sentencePiece.byteFallback()) {
+      parting = new Parting(boundary(names), SentencePiecePreparation::byteNames);
     }
-    return new SentencePiecePreparation(
-        new SentencePieceNormalizer(sentencePiece), prefixed, legacy, boundary);
+    return new SentencePiecePreparation(normalizer, prefixed, legacy, parting);
+  }
+
+  /** A further token behind all others, which the tokenizer drops from its results. */
+  private String boundary(SecretNames names) {
+    String name = names.drawBoundary();
+    SentencePieceConverter.addToken(
+        tokenizer.withArray("added_tokens"), vocabulary.size(), name, true);
+    return name;
   }
 
   private Optional<Boolean> flag(String key) {

@@ -1,5 +1,6 @@
 package org.rlhf4j.core.torch;
 
+import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
 
@@ -29,6 +30,13 @@ public final class Ops implements AutoCloseable {
     return kernels.call(scope, type, "convert", tensor, code(type));
   }
 
+  /** A tensor whose numbers are not set yet. */
+  public Tensor unset(TensorScope scope, ElementType type, long... shape) {
+    try (Tensor device = scope.zeros(1)) {
+      return kernels.call(scope, type, "unset", device, shape, code(type));
+    }
+  }
+
   /** Zeros in the shape of another tensor. */
   public Tensor zerosLike(TensorScope scope, Tensor tensor, ElementType type) {
     return kernels.call(scope, type, "zeros_like", tensor, code(type));
@@ -54,18 +62,29 @@ public final class Ops implements AutoCloseable {
   }
 
   /**
-   * Two sums over each tensor, of its elements and of their squares, in fixed point: numbers that
+   * Two sums over each tensor, of its elements and of their squares, to 48 bits: numbers that
    * change with the smallest change of an element.
    */
-  public long[] fingerprint(TensorScope scope, List<Tensor> tensors) {
-    try (Tensor sums = kernels.call(scope, ElementType.INT64, "fingerprint", tensors)) {
-      return sums.toLongs();
+  public float[] fingerprint(TensorScope scope, List<Tensor> tensors) {
+    try (Tensor sums = kernels.call(scope, ElementType.FP32, "fingerprint", tensors)) {
+      return sums.toFloats();
     }
   }
 
   /** Writes fp32 numbers into a tensor, from element {@code start} of its flat form. */
   public void fill(TensorScope scope, Tensor tensor, long start, float[] values) {
     try (Tensor run = scope.of(values, values.length)) {
+      kernels.callInPlace("fill", tensor, start, run);
+    }
+  }
+
+  /**
+   * As {@link #fill(TensorScope, Tensor, long, float[])}, without a copy in between.
+   *
+   * @param values fp32 numbers in the machine's byte order, a direct buffer
+   */
+  public void fill(TensorScope scope, Tensor tensor, long start, ByteBuffer values) {
+    try (Tensor run = scope.of(values)) {
       kernels.callInPlace("fill", tensor, start, run);
     }
   }

@@ -4,6 +4,7 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.engine.PtNDManager;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 
@@ -48,6 +49,17 @@ public final class TensorScope implements AutoCloseable {
     return new Tensor(
         (PtNDArray) manager.create(FloatBuffer.wrap(values), new Shape(shape), DataType.FLOAT32),
         ElementType.FP32);
+  }
+
+  /**
+   * A flat tensor of fp32 on the CPU that shares the buffer's memory; on other devices a copy.
+   *
+   * @param values numbers in the machine's byte order from the first byte to the limit; direct
+   */
+  public Tensor of(ByteBuffer values) {
+    Shape shape = new Shape(values.limit() / Float.BYTES);
+    return new Tensor(
+        (PtNDArray) manager.create(values, shape, DataType.FLOAT32), ElementType.FP32);
   }
 
   /** An fp32 tensor of zeros. */

@@ -28,7 +28,7 @@ final class BestModel {
    * An evaluation.
    *
    * @param step after which it was made
-   * @param score less is better
+   * @param score as the evaluation found it
    */
   record Found(long step, double score) {}
 
@@ -74,9 +74,14 @@ final class BestModel {
     }
   }
 
-  /** Keeps the model where its evaluation is the best so far. */
-  void offer(Found evaluation, TrainingRun.ModelSaver saver) {
-    if (found != null && evaluation.score() >= found.score()) {
+  /**
+   * Keeps the model where its evaluation is the best so far.
+   *
+   * @param moreIsBetter whether a greater score is the better one
+   */
+  void offer(Found evaluation, boolean moreIsBetter, TrainingRun.ModelSaver saver) {
+    int sign = moreIsBetter ? -1 : 1;
+    if (found != null && sign * evaluation.score() >= sign * found.score()) {
       return;
     }
     try (AtomicFolder written = AtomicFolder.create(folder)) {

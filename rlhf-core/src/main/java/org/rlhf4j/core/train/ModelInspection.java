@@ -218,10 +218,11 @@ public final class ModelInspection {
   private Map<String, String> tokenizer() {
     Map<String, String> facts = new LinkedHashMap<>();
     if (!Tokenizer.existsIn(folder.tokenizerPath())) {
-      facts.put("tokenizer.json", "none; rows of token ids are taken");
+      facts.put("file", "none; rows of token ids are taken");
       return facts;
     }
     try (Tokenizer tokenizer = Tokenizer.load(folder.tokenizerPath())) {
+      facts.put("file", tokenizer.origin().getFileName().toString());
       facts.put("vocabulary", Format.count(tokenizer.vocabularySize()));
       facts.put("BOS", token(tokenizer, tokenizer.bosId()));
       facts.put("EOS", token(tokenizer, tokenizer.eosId()));

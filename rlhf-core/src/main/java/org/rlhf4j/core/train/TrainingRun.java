@@ -471,10 +471,10 @@ public final class TrainingRun implements AutoCloseable {
   /**
    * Writes the figures of an evaluation, and keeps the model where it is the best so far.
    *
-   * @param score the figure that save_best looks at; less is better
+   * @param score what save_best looks at
    * @throws org.rlhf4j.core.RlhfException if a figure is not finite; then nothing is written
    */
-  public void evaluated(Map<String, ?> figures, double score) {
+  public void evaluated(Map<String, ?> figures, Score score) {
     figures.forEach(
         (name, value) -> {
           if (value instanceof Double number && !Double.isFinite(number)) {
@@ -485,7 +485,21 @@ public final class TrainingRun implements AutoCloseable {
         });
     write(figures);
     if (training.saveBest()) {
-      best.offer(new BestModel.Found(step, score), job.saver());
+      BestModel.Found found = new BestModel.Found(step, score.value());
+      best.offer(found, score.moreIsBetter(), job.saver());
+    }
+  }
+
+  /** The figure of an evaluation by which the best model is known. */
+  public record Score(double value, boolean moreIsBetter) {
+    /** A loss: less is better. */
+    public static Score loss(double value) {
+      return new Score(value, false);
+    }
+
+    /** A reward: more is better. */
+    public static Score reward(double value) {
+      return new Score(value, true);
     }
   }
 

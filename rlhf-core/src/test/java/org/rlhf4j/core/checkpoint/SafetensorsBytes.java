@@ -34,6 +34,8 @@ final class SafetensorsBytes {
 
   static Path write(Path file, byte[] content) {
     try {
+      // A new file each time: some file systems write a file to the disk that is cut and refilled.
+      Files.deleteIfExists(file);
       return Files.write(file, content);
     } catch (IOException e) {
       throw new UncheckedIOException(e);

@@ -115,6 +115,31 @@ class RoundTripTest {
   }
 
   @Test
+  void theFilesOfTokenizersAndTemplatesComeUnchanged() throws IOException {
+    Path start = TinyModel.causalLm(folder.resolve("start"), 1);
+    List<String> names =
+        List.of(
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "tokenizer.model",
+            "vocab.json",
+            "merges.txt",
+            "chat_template.jinja",
+            "chat_template.json");
+    for (String name : names) {
+      Files.writeString(start.resolve(name), "{ \"of\":\r\n\"" + name + "\" }\n\n");
+    }
+    SaveFormat format = new SaveFormat(StoredType.F32, Long.MAX_VALUE);
+    Path written = write(ModelFolder.open(start), folder.resolve("written"), format);
+    for (String name : names) {
+      assertEquals(-1, Files.mismatch(start.resolve(name), written.resolve(name)), name);
+    }
+  }
+
+  @Test
   void otherTypesAreTheNearestNumbers() throws IOException {
     ModelFolder start = ModelFolder.open(TinyModel.causalLm(folder.resolve("start"), 1));
     float[] truth = start.readFloats("model.norm.weight");

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -216,6 +217,36 @@ class TokenizerGoldenTest {
           assertArrayEquals(
               ints(row.path(key)), tokenizer.encodeParsingSpecials(text).ids(), key + text);
         }
+      }
+    }
+  }
+
+  /** The same tokenizer in the files of the first GPT-2 and of OPT. */
+  @Test
+  void vocabularyAndMergesEqualHuggingFace() throws IOException {
+    Path golden = Shared.path("golden/tokenizers/byte-level-gpt2");
+    JsonNode model =
+        new ObjectMapper().readTree(golden.resolve("v4/tokenizer.json").toFile()).path("model");
+    List<String> merges = new ArrayList<>(List.of("#version: 0.2"));
+    model
+        .path("merges")
+        .forEach(pair -> merges.add(pair.path(0).asText() + " " + pair.path(1).asText()));
+    Files.write(temporary.resolve("merges.txt"), merges);
+    Files.writeString(temporary.resolve("vocab.json"), model.path("vocab").toString());
+    for (String name : List.of("tokenizer_config.json", "special_tokens_map.json")) {
+      String content = Files.readString(golden.resolve("v4").resolve(name));
+      Files.writeString(
+          temporary.resolve(name), content.replace("PreTrainedTokenizerFast", "GPT2Tokenizer"));
+    }
+    try (Tokenizer tokenizer = Tokenizer.load(temporary)) {
+      assertEquals("vocab.json", tokenizer.origin().getFileName().toString());
+      JsonNode file = cases(golden);
+      assertEquals(file.path("vocab_size").asInt(), tokenizer.vocabularySize());
+      for (JsonNode row : file.path("cases")) {
+        checkCase(tokenizer, row);
+      }
+      for (JsonNode row : file.path("streams")) {
+        checkStream(tokenizer, row);
       }
     }
   }

@@ -36,9 +36,9 @@ class BestModelTest {
   @Test
   void theLeastScoreIsKept() throws IOException {
     BestModel best = new BestModel(output);
-    best.offer(found(0, 2.0), saver("a"));
-    best.offer(found(5, 1.5), saver("b"));
-    best.offer(found(10, 1.5), saver("c"));
+    best.offer(found(0, 2.0), false, saver("a"));
+    best.offer(found(5, 1.5), false, saver("b"));
+    best.offer(found(10, 1.5), false, saver("c"));
     assertEquals(found(5, 1.5), best.found());
     Path top = Files.createDirectory(output.resolve("top"));
     best.copyTo(top);
@@ -50,10 +50,10 @@ class BestModelTest {
 
   @Test
   void aCheckpointGoesOnWithTheModelThatItMeans() throws IOException {
-    new BestModel(output).offer(found(5, 1.5), saver("b"));
+    new BestModel(output).offer(found(5, 1.5), false, saver("b"));
     BestModel resumed = new BestModel(output);
     resumed.resume(found(5, 1.5), console);
-    resumed.offer(found(10, 1.6), saver("c"));
+    resumed.offer(found(10, 1.6), false, saver("c"));
     assertEquals("b", Files.readString(output.resolve("best/model.safetensors")));
     assertEquals("", screen.toString(StandardCharsets.UTF_8));
   }
@@ -61,13 +61,13 @@ class BestModelTest {
   @Test
   void aModelThatWasWrittenAfterTheCheckpointIsNotTakenForItsOwn() throws IOException {
     // The checkpoint means that of step 0; the run was killed after the evaluation of step 5.
-    new BestModel(output).offer(found(5, 1.5), saver("b"));
+    new BestModel(output).offer(found(5, 1.5), false, saver("b"));
     BestModel resumed = new BestModel(output);
     resumed.resume(found(0, 2.0), console);
     assertNull(resumed.found());
     String said = screen.toString(StandardCharsets.UTF_8);
     assertTrue(said.contains("of step 0, was replaced by that of step 5"), said);
-    resumed.offer(found(8, 3.0), saver("d"));
+    resumed.offer(found(8, 3.0), false, saver("d"));
     assertEquals("d", Files.readString(output.resolve("best/model.safetensors")));
   }
 
