@@ -86,8 +86,7 @@ record ExperienceMaker(RewardShaping shaping, UpdateConfig update) {
       return shaping.scores(rollout.tokenScores()[place], isComplete);
     }
     double[] scores = new double[rollout.responses().get(place).tokenIds().length];
-    scores[scores.length - 1] =
-        shaping.score(rollout.scores()[place], isComplete, scores.length);
+    scores[scores.length - 1] = shaping.score(rollout.scores()[place], isComplete, scores.length);
     return scores;
   }
 

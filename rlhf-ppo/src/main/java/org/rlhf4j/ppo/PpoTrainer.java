@@ -526,8 +526,7 @@ public final class PpoTrainer {
     }
     for (int place : shortest == longest ? List.of(0) : List.of(shortest, longest)) {
       Completion one =
-          Responses.completion(
-              rollout.prompts().get(place), 0, rollout.responses().get(place));
+          Responses.completion(rollout.prompts().get(place), 0, rollout.responses().get(place));
       invariants.requireSameReward(
           parts.rewards().of(List.of(one), parts.prompts().answers()).scores()[0],
           rollout.scores()[place]);

@@ -72,8 +72,7 @@ class ExperienceMakerTest {
     // Scores 2 - 0.5 and -0.5 - 1 - 0.75: their deviation is 3.75 / sqrt(2).
     assertEquals(3.75 / Math.sqrt(2), made.scaling().divisor(), 1e-15);
     assertEquals(-0.0125, (double) made.figures().get("objective/non_score_reward"), 1e-15);
-    assertEquals(
-        -0.15392135623730951, (double) made.figures().get("objective/rlhf_reward"), 1e-15);
+    assertEquals(-0.15392135623730951, (double) made.figures().get("objective/rlhf_reward"), 1e-15);
     assertMade(
         made,
         new double[][] {
@@ -145,8 +144,7 @@ class ExperienceMakerTest {
   })
   void eachKeyCounts(String key, String value) {
     double[] before = made(builder(), NO_TOKEN_SCORES).samples().get(1).advantages();
-    double[] after =
-        made(builder().set(key, value), NO_TOKEN_SCORES).samples().get(1).advantages();
+    double[] after = made(builder().set(key, value), NO_TOKEN_SCORES).samples().get(1).advantages();
     assertFalse(Arrays.equals(before, after));
   }
 

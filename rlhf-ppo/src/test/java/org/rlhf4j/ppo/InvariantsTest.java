@@ -22,8 +22,7 @@ class InvariantsTest {
     float[] scored = {-2, -2};
     return new Rollout(
         List.of(new PromptRow(0, "", new int[] {1})),
-        List.of(
-            new Response("", new int[] {2, 3}, new float[] {-2, sampled}, FinishReason.EOS)),
+        List.of(new Response("", new int[] {2, 3}, new float[] {-2, sampled}, FinishReason.EOS)),
         new double[] {1},
         null,
         new float[][] {scored},
@@ -72,7 +71,6 @@ class InvariantsTest {
         "a log-probability of a response differs",
         () -> EXACT.requireSameAlone(rollout, 0, alone(-2.01f, 1000)));
     violated(
-        "a value of a response differs",
-        () -> EXACT.requireSameAlone(rollout, 0, alone(-2, 1002)));
+        "a value of a response differs", () -> EXACT.requireSameAlone(rollout, 0, alone(-2, 1002)));
   }
 }
