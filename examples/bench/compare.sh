@@ -20,7 +20,7 @@ for _ in $(seq "$rounds"); do
       load)
         folder=${TMPDIR:-/tmp}/rlhf4j-bench-$shape-bf16
         [ -e "$folder" ] || python "$here/load.py" --write --model "$folder" --shape "$shape" --dtype bf16
-        config=$folder/config.json ours=(--workload load --steps 2 --warmup 1) peer=(load.py --model "$folder" --steps 2 --warmup 1)
+        config=$folder/config.json ours=(--workload load) peer=(load.py --model "$folder" --steps 1 --warmup 0)
         ;;
       *) echo "work is sft, reward-fixed, reward-mixed, sample or load, got $work" >&2; exit 2 ;;
     esac

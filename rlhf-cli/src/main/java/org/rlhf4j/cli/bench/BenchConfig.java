@@ -17,7 +17,7 @@ public record BenchConfig(
     @Key(
             doc =
                 "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, 8 samples to"
-                    + " each of 8 prompts, 64 + 64 tokens, or loading a language model; ppo: roll-outs"
+                    + " each of 8 prompts, 64 + 64 tokens, or loading a language model once; ppo: roll-outs"
                     + " of 32 responses, 64 + 32 tokens, half of the layers trained for 4 epochs; grpo"
                     + " and rloo: 8 responses to each of 4 prompts, all layers trained 4 times, with a"
                     + " reference.")
@@ -34,7 +34,7 @@ public record BenchConfig(
             above = 0,
             atMost = 1)
         double topP,
-    @Key(doc = "Timed steps, sampling calls or loads.", defaultValue = "10", atLeast = 1) int steps,
+    @Key(doc = "Timed steps or sampling calls.", defaultValue = "10", atLeast = 1) int steps,
     @Key(doc = "Steps before the timed ones.", defaultValue = "2", atLeast = 1) int warmup,
     @Key(
             doc = "Where to compute; N counts the GPUs from 0.",
@@ -49,6 +49,9 @@ public record BenchConfig(
     }
     if (workload != Workload.SAMPLE) {
       problems.warnUnused("unless workload is sample", "top_p");
+    }
+    if (workload == Workload.LOAD) {
+      problems.warnUnused("where workload is load", "steps", "warmup");
     }
   }
 
@@ -66,7 +69,7 @@ public record BenchConfig(
     GRPO,
     /** The same with leave-one-out advantages. */
     RLOO,
-    /** Reading a language model's folder, ready to compute with. */
+    /** Reading a language model's folder once, ready to compute with. */
     LOAD
   }
 
