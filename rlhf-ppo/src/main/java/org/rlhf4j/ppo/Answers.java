@@ -22,7 +22,6 @@ final class Answers {
    * Reads the answers to prompts that were read from the same files.
    *
    * @param encoder that read the prompts
-   * @param vocabularySize ids are below this
    * @return by the prompt's index
    * @throws RlhfException where a prompt has no answer
    */
@@ -30,13 +29,10 @@ final class Answers {
       List<Path> paths,
       EncodedDataset<PromptRow> prompts,
       RowEncoder encoder,
-      int vocabularySize,
       int maxBadRows) {
     RowEncoder.Options options = encoder.options();
     RowEncoder whole =
-        new RowEncoder(
-            encoder.tokenizer(),
-            vocabularySize,
+        encoder.with(
             new RowEncoder.Options(
                 options.template(), Integer.MAX_VALUE, Overlong.ERROR, false, true));
     EncodedDataset<TokenRow> rows = EncodedDataset.loadRows(paths, whole, maxBadRows);

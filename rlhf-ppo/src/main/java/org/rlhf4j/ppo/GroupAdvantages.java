@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import java.util.Arrays;
+
 /**
  * Advantages without a value network: a response is compared with the others to its prompt. All
  * arrays are {@code [prompts][responses]}; results have the shape of the rewards. A group needs at
@@ -62,7 +64,8 @@ public final class GroupAdvantages {
   public static int groupsWithoutSpread(double[][] rewards) {
     int without = 0;
     for (double[] group : rewards) {
-      without += Spread.of(group).squares() == 0 ? 1 : 0;
+      // Not by the variance, which rounding of the mean keeps above 0.
+      without += Arrays.stream(group).allMatch(reward -> reward == group[0]) ? 1 : 0;
     }
     return without;
   }

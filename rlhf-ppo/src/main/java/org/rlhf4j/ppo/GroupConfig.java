@@ -3,7 +3,6 @@ package org.rlhf4j.ppo;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
-import org.rlhf4j.core.data.Overlong;
 
 /**
  * The keys of all group methods, which compare the responses to a prompt with each other instead of
@@ -110,29 +109,19 @@ public record GroupConfig(
         numLayersUnfrozen != 0,
         "num_layers_unfrozen: found 0, which leaves nothing to train; allowed: -1 (all) or at least"
             + " 1");
-    problems.require(
-        rollout.sampling().maxNewTokens() < training.maxLength(),
-        "max_new_tokens "
-            + rollout.sampling().maxNewTokens()
-            + " leaves no room for a prompt in max_length "
-            + training.maxLength());
-    problems.require(
-        training.overlong() != Overlong.TRUNCATE,
-        "overlong truncate: prompts are never cut; allowed: drop, error");
-    problems.require(
-        training.lora().loraDropout() == 0,
-        "lora_dropout "
-            + training.lora().loraDropout()
-            + ": with dropout the ratio of new to old probability is not 1 to begin with; allowed: 0");
+    rollout.check(problems, training);
     if (isOnPolicy(rollout)) {
       problems.warnUnused(
           "with one step for each roll-out: no ratio is ever clipped", "epsilon", "epsilon_high");
     }
-    if (rollout.totalEpisodes() != null) {
-      problems.warnUnused("where total_episodes is given", "num_train_epochs");
-    }
-    if (training.appendEos()) {
-      problems.warn("append_eos has no effect: responses are trained on as they were sampled");
+  }
+
+  /** Says that what is the same for a whole group falls out of the comparison. */
+  void warnOfDelta(Problems problems, RolloutConfig rollout) {
+    if (rollout.deltaReward() && rollout.cliprangeReward() == null) {
+      problems.warn(
+          "delta_reward changes no comparison: the same answer is taken off all responses to a"
+              + " prompt; only the reported rewards change, unless cliprange_reward cuts them");
     }
   }
 

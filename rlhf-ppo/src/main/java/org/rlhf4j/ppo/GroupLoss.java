@@ -42,15 +42,9 @@ public final class GroupLoss {
    * @param clippedHigh tokens of positive advantage whose ratio is over the range
    * @param referenceKl sum of the k3 estimates of KL(policy ‖ reference), in nats; 0 without a
    *     reference
-   * @param lowestRatio infinite without tokens
-   * @param highestRatio 0 without tokens
+   * @param ratios sum of ρ
    */
-  public record Tokens(
-      int clippedLow,
-      int clippedHigh,
-      double referenceKl,
-      double lowestRatio,
-      double highestRatio) {}
+  public record Tokens(int clippedLow, int clippedHigh, double referenceKl, double ratios) {}
 
   /**
    * {@code Σ w (max(-A ρ, -A clip(ρ, 1 - low, 1 + high)) + β (exp(d) - d - 1))} with {@code ρ =
@@ -82,8 +76,7 @@ public final class GroupLoss {
     double referenceKl = 0;
     int clippedLow = 0;
     int clippedHigh = 0;
-    double lowest = Double.POSITIVE_INFINITY;
-    double highest = 0;
+    double ratios = 0;
     for (int t = 0; t < logProbs.length; t++) {
       if (weights[t] != 0) {
         double exact = logProbs[t] - oldLogProbs[t];
@@ -103,11 +96,10 @@ public final class GroupLoss {
         derivative[t] = weights[t] * slope;
         clippedLow += term.isClipped() && advantages[t] < 0 ? 1 : 0;
         clippedHigh += term.isClipped() && advantages[t] > 0 ? 1 : 0;
-        lowest = Math.min(lowest, term.ratio());
-        highest = Math.max(highest, term.ratio());
+        ratios += term.ratio();
       }
     }
-    Tokens tokens = new Tokens(clippedLow, clippedHigh, referenceKl, lowest, highest);
+    Tokens tokens = new Tokens(clippedLow, clippedHigh, referenceKl, ratios);
     return new Loss(loss, derivative, tokens);
   }
 }

@@ -67,6 +67,7 @@ interface GroupMethod {
    *
    * @param loss to be minimised
    * @param derivative of the loss with respect to each log-probability, {@code [tokens]}
+   * @param ratio mean of the ratios that the loss has
    * @param clippedLow share of what is clipped since its ratio is under the range
    * @param clippedHigh share of what is clipped since its ratio is over the range
    * @param figures further ones by metric name
@@ -74,6 +75,7 @@ interface GroupMethod {
   record Share(
       double loss,
       double[] derivative,
+      double ratio,
       double clippedLow,
       double clippedHigh,
       Map<String, Double> figures) {}

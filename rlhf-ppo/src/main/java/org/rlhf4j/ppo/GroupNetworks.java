@@ -160,21 +160,21 @@ final class GroupNetworks implements AutoCloseable {
   }
 
   /** What there is, what is shared and what is trained. */
-  List<PpoNetworks.Line> table() {
+  NetworkTable table() {
     if (hydra != null) {
-      return PpoNetworks.table(hydra);
+      return new NetworkTable(PpoNetworks.lines(hydra));
     }
-    List<PpoNetworks.Line> lines = new ArrayList<>();
+    List<NetworkTable.Line> lines = new ArrayList<>();
     String layers = PpoNetworks.range(0, policy.decoder().spec().layers());
     long all = PpoNetworks.count(policy.weights().parameters());
     if (policy.adapter() == null) {
-      lines.add(new PpoNetworks.Line("policy", layers, all, true));
+      lines.add(new NetworkTable.Line("policy", layers, all, true));
     } else {
       long adapters = PpoNetworks.count(policy.trained().parameters());
-      lines.add(new PpoNetworks.Line("model", layers, all, false));
-      lines.add(new PpoNetworks.Line("policy's adapters", layers, adapters, true));
+      lines.add(new NetworkTable.Line("model", layers, all, false));
+      lines.add(new NetworkTable.Line("policy's adapters", layers, adapters, true));
     }
-    return lines;
+    return new NetworkTable(lines);
   }
 
   @Override

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.DoubleConsumer;
+import java.util.function.Consumer;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.TokenRowWriter;
 import org.rlhf4j.core.model.Gradients;
@@ -78,12 +78,20 @@ final class GroupStep {
       Optimization.Update update, double loss, long tokens, Map<String, Double> figures) {}
 
   /**
+   * Ratios of new to old probability.
+   *
+   * @param mean of a step, as its loss has them
+   * @param largestLog log-ratio of a token, without its sign
+   */
+  record Ratios(double mean, double largestLog) {}
+
+  /**
    * Sums the gradients of the micro-batches and moves the weights once.
    *
-   * @param ratio looks at the mean ratio of new to old probability before the weights are moved
+   * @param ratios looks at the ratios before the weights are moved
    * @throws RlhfException if the loss or the gradients are not finite; then nothing is moved
    */
-  Outcome run(Work work, DoubleConsumer ratio) {
+  Outcome run(Work work, Consumer<Ratios> ratios) {
     int responses = 0;
     int targets = 0;
     for (List<Integer> batch : work.microBatches()) {
@@ -115,7 +123,7 @@ final class GroupStep {
         throw RlhfException.nonFinite(
             "the loss is " + sums.loss + " at step " + (optimization.steps() + 1));
       }
-      ratio.accept(sums.ratio);
+      ratios.accept(new Ratios(sums.ratio, sums.largestLog));
       return new Outcome(optimization.step(gradients), sums.loss, sums.computed, sums.figures());
     }
   }
@@ -129,6 +137,7 @@ final class GroupStep {
     private double loss;
     private double entropy;
     private double ratio;
+    private double largestLog;
     private double clippedLow;
     private double clippedHigh;
 
@@ -146,10 +155,11 @@ final class GroupStep {
               ? GroupMethod.Part.flat(samples, sample -> ExperienceFile.wide(sample.logProbs()))
               : now;
       for (int t = 0; t < now.length; t++) {
-        ratio += Math.exp(now[t] - before[t]) / batch.tokens();
+        largestLog = Math.max(largestLog, Math.abs(now[t] - before[t]));
       }
       GroupMethod.Share share = method.loss(new GroupMethod.Part(samples, now, before, batch));
       loss += share.loss();
+      ratio += share.ratio();
       clippedLow += share.clippedLow();
       clippedHigh += share.clippedHigh();
       share.figures().forEach((name, value) -> further.merge(name, value, Double::sum));

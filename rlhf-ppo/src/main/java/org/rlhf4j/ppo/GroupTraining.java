@@ -11,20 +11,17 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
-import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.PromptRow;
-import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.PromptSchedule;
 import org.rlhf4j.core.generate.Generator;
-import org.rlhf4j.core.generate.ModelGenerationConfig;
 import org.rlhf4j.core.model.Decoder.Recording;
-import org.rlhf4j.core.model.DecoderSpec;
-import org.rlhf4j.core.model.ModelSize;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
@@ -78,15 +75,8 @@ final class GroupTraining {
       GroupRollouts rollouts,
       Rewards rewards,
       Invariants invariants,
-      Prompts prompts,
-      Prompts held) {}
-
-  /**
-   * Prompts.
-   *
-   * @param answers the data set's own, by the prompt's index; empty but for a delta reward
-   */
-  private record Prompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> answers) {}
+      OnlinePrompts prompts,
+      OnlinePrompts held) {}
 
   /** See {@link GrpoTrainer#train}. */
   List<Map<String, Object>> train() {
@@ -94,15 +84,17 @@ final class GroupTraining {
         GroupNetworks networks = networks(run);
         OpenReward opened =
             OpenReward.open(run, rolling.rewardSource(), reward, rolling.generationBatchSize());
-        Generator generator = generator(run, networks)) {
+        Generator generator =
+            Generator.of(networks.policy(), run.start(), run.tokenizer(), rolling.sampling())) {
       FixedModels fixedModels =
-          FixedModels.of(Path.of(training.modelNameOrPath()), opened.identity(), null);
+          FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
+              .withReward(opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
-      Prompts prompts = load(run, networks, training.datasetPath());
+      OnlinePrompts prompts = load(run, networks, training.datasetPath());
       run.reportData(prompts.data().report());
-      Prompts held =
+      OnlinePrompts held =
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
@@ -121,7 +113,7 @@ final class GroupTraining {
               responses,
               new GroupRollouts.Settings(
                   training.perDeviceTrainBatchSize(), batchSize, context.stop()));
-      Plan plan = plan(prompts);
+      RolloutPlan plan = plan(prompts);
       try (Optimization optimization =
           new Optimization(
               run.torch(),
@@ -144,6 +136,7 @@ final class GroupTraining {
         banner(parts, plan, opened.name());
         int longest = rolling.sampling().maxNewTokens();
         GroupStep step = new GroupStep(run.torch(), networks, optimization, method, longest);
+        responses.beforeFailure(() -> rescue(parts, plan, state));
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
           run.evaluation(() -> evaluate(parts, state));
         }
@@ -166,6 +159,15 @@ final class GroupTraining {
     }
   }
 
+  /** Saves what was learned since the last checkpoint, where the reward ends the run. */
+  private void rescue(Parts parts, RolloutPlan plan, GroupState state) {
+    TrainingRun run = parts.run();
+    if (run.step() > 0 && !run.isSaved()) {
+      run.save(epoch(parts.prompts(), plan, state));
+      run.console().line("the reward failed; a checkpoint of step " + run.step() + " was saved");
+    }
+  }
+
   private GroupNetworks networks(TrainingRun run) {
     // What is frozen comes from where the run began, also where it goes on from a checkpoint.
     return GroupNetworks.load(
@@ -181,71 +183,27 @@ final class GroupTraining {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
-  private Generator generator(TrainingRun run, GroupNetworks networks) {
-    int vocabulary = networks.policy().decoder().spec().vocabularySize();
-    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
-    return new Generator(networks.policy(), run.tokenizer(), rolling.sampling(), eosIds);
+  private OnlinePrompts load(TrainingRun run, GroupNetworks networks, List<Path> paths) {
+    return OnlinePrompts.load(
+        paths,
+        run.promptEncoder(networks.policy().decoder().spec(), rolling.sampling().maxNewTokens()),
+        training,
+        rolling.deltaReward(),
+        context.stop());
   }
 
-  /** Prompts, those left out that would have no room for a response. */
-  private Prompts load(TrainingRun run, GroupNetworks networks, List<Path> paths) {
-    DecoderSpec spec = networks.policy().decoder().spec();
-    int longest =
-        Math.min(training.maxLength() - rolling.sampling().maxNewTokens(), spec.maxPositions() - 1);
-    RowEncoder encoder =
-        new RowEncoder(
-            run.tokenizer(),
-            spec.vocabularySize(),
-            new RowEncoder.Options(
-                training.template(), longest, training.overlong(), training.appendEos(), true));
-    EncodedDataset<PromptRow> data =
-        EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
-    return new Prompts(
-        data,
-        rolling.deltaReward()
-            ? Answers.load(paths, data, encoder, spec.vocabularySize(), training.maxBadRows())
-            : Map.of());
-  }
-
-  /**
-   * What the run does.
-   *
-   * @param groups in all
-   */
-  private record Plan(PromptSchedule schedule, long groups, long totalSteps) {
-    int rollouts() {
-      return Math.toIntExact((groups + schedule.size() - 1) / schedule.size());
-    }
-
-    /** Groups of a roll-out: the last one has those that are left. */
-    int size(int rollout) {
-      return (int) Math.min(schedule.size(), groups - groupsBefore(rollout));
-    }
-
-    long groupsBefore(int rollout) {
-      return Math.min(groups, (long) rollout * schedule.size());
-    }
-  }
-
-  private Plan plan(Prompts prompts) {
-    PromptSchedule schedule =
-        new PromptSchedule(
-            prompts.data().size(),
-            rolling.rolloutBatchSize(),
-            training.seed(),
-            training.shuffleDataset());
+  private RolloutPlan plan(OnlinePrompts prompts) {
+    int size = prompts.data().size();
     Long asked = rolling.totalEpisodes();
-    long groups =
+    return RolloutPlan.of(
+        new PromptSchedule(
+            size, rolling.rolloutBatchSize(), training.seed(), training.shuffleDataset()),
         asked == null
-            ? Math.max(1, Math.round(training.numTrainEpochs() * prompts.data().size()))
-            : asked / group.numGenerations();
-    Plan all = new Plan(schedule, groups, 0);
-    long steps = 0;
-    for (int rollout = 0; rollout < all.rollouts(); rollout++) {
-      steps += passes(all.size(rollout), rollout).totalSteps();
-    }
-    long total = training.maxSteps() > 0 ? Math.min(steps, training.maxSteps()) : steps;
-    return new Plan(schedule, groups, total);
+            ? Math.max(1, Math.round(training.numTrainEpochs() * size))
+            : asked / group.numGenerations(),
+        groups -> passes(groups, 0).totalSteps(),
+        training.maxSteps(),
+        context.console());
   }
 
   /** The passes over the groups of a roll-out, each roll-out in orders of its own. */
@@ -264,8 +222,8 @@ final class GroupTraining {
   }
 
   /** Passes over the prompts so far. */
-  private double epoch(Prompts prompts, Plan plan, GroupState state) {
-    double groups = plan.groupsBefore(state.rollout());
+  private double epoch(OnlinePrompts prompts, RolloutPlan plan, GroupState state) {
+    double groups = plan.before(state.rollout());
     if (state.isRolledOut()) {
       double done = (double) state.step() / passes(state).totalSteps();
       groups += done * state.samples().size() / group.numGenerations();
@@ -273,22 +231,16 @@ final class GroupTraining {
     return groups / prompts.data().size();
   }
 
-  private void banner(Parts parts, Plan plan, String rewardName) {
+  private void banner(Parts parts, RolloutPlan plan, String rewardName) {
     TrainingRun run = parts.run();
     GroupNetworks networks = parts.networks();
-    List<PpoNetworks.Line> table = networks.table();
-    long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
-    long trained =
-        table.stream()
-            .filter(PpoNetworks.Line::trained)
-            .mapToLong(PpoNetworks.Line::parameters)
-            .sum();
+    NetworkTable table = networks.table();
     int perRollout = plan.schedule().size() * group.numGenerations();
     RunBanner banner =
         RunBanner.of(
                 run,
                 method.title(),
-                new ModelSize(total, trained),
+                table.size(),
                 networks.policy().decoder().spec())
             .data("prompts", parts.prompts().data())
             .note(
@@ -307,24 +259,17 @@ final class GroupTraining {
       banner.data("eval", parts.held().data());
     }
     banner.show();
-    run.console()
-        .table(
-            "networks",
-            List.of("part", "layers", "parameters", "trainable"),
-            table.stream()
-                .map(
-                    line ->
-                        List.of(
-                            line.part(),
-                            line.layers(),
-                            Format.count(line.parameters()),
-                            line.trained() ? "yes" : "no"))
-                .toList());
+    table.show(run.console());
   }
 
   /** Whether the policy's log-probabilities are measured after sampling. */
   private boolean measuresPolicy() {
     return method.comparesLogProbs() || !group.isOnPolicy(rolling);
+  }
+
+  /** Whether what a roll-out is measured with is kept; else the first step computes it. */
+  private boolean keepsTrunk(Parts parts) {
+    return measuresPolicy() || parts.networks().hasReference();
   }
 
   private GroupParts cut(GroupState state) {
@@ -340,33 +285,36 @@ final class GroupTraining {
       return null;
     }
     GroupTrunk trunk = new GroupTrunk(parts.run().torch());
-    if (state.isRolledOut() && (measuresPolicy() || parts.networks().hasReference())) {
+    if (state.isRolledOut() && keepsTrunk(parts)) {
       trunk.fill(parts.networks(), cut(state), rolling.generationBatchSize());
     }
     return trunk;
   }
 
   /** Draws and measures the next roll-out, and makes of it what is learned from. */
-  private void rollOut(Parts parts, GroupTrunk trunk, Plan plan, GroupState state) {
+  private void rollOut(Parts parts, GroupTrunk trunk, RolloutPlan plan, GroupState state) {
     TrainingRun run = parts.run();
-    List<PromptRow> prompts = new ArrayList<>();
-    for (int place : plan.schedule().of(state.rollout())) {
-      if (prompts.size() < plan.size(state.rollout())) {
-        prompts.add(parts.prompts().data().rows().get(place));
-      }
-    }
     Responses.Draw draw =
-        new Responses.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
-    boolean isFirst = run.step() == 0 && state.rollout() == 0;
-    boolean compares = isFirst && parts.networks().hasReference();
-    boolean ofPolicy = measuresPolicy() || compares;
-    GroupRollout rollout = parts.rollouts().make(draw, group.numGenerations(), ofPolicy, trunk);
-    if (isFirst) {
+        new Responses.Draw(
+            plan.phase(state.rollout()),
+            plan.pick(state.rollout(), parts.prompts().data().rows()),
+            parts.prompts().answers(),
+            state.rollout());
+    boolean checks = rolling.checkInvariants() && run.step() == 0 && state.rollout() == 0;
+    GroupRollout rollout =
+        parts
+            .rollouts()
+            .make(
+                draw,
+                group.numGenerations(),
+                measuresPolicy() || checks,
+                keepsTrunk(parts) ? trunk : null);
+    if (checks) {
       checkFirst(parts, rollout);
     }
 
     Map<String, Object> figures = new LinkedHashMap<>();
-    long groups = plan.groupsBefore(state.rollout()) + prompts.size();
+    long groups = plan.before(state.rollout()) + plan.size(state.rollout());
     figures.put(MetricNames.EPISODE, groups * group.numGenerations());
     figures.putAll(rollout.figures());
     addComparison(rollout, figures);
@@ -377,25 +325,29 @@ final class GroupTraining {
     figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
     figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
     state.rolledOut(samples);
-    if (training.evalDatasetPath().isEmpty()) {
-      show(run, phase(plan, state), rollout, state.rollout() + 1 == plan.rollouts());
+    if (parts.held() == null) {
+      show(run, plan.phase(state.rollout()), rollout, isLast(run, plan, state));
     }
     run.write(figures);
   }
 
-  private static String phase(Plan plan, GroupState state) {
-    return "roll-out " + (state.rollout() + 1) + "/" + plan.rollouts();
+  /** Whether the run ends with the steps on the roll-out that was just drawn. */
+  private boolean isLast(TrainingRun run, RolloutPlan plan, GroupState state) {
+    long steps = passes(state).totalSteps();
+    return state.rollout() + 1 == plan.rollouts() || run.step() + steps >= plan.totalSteps();
   }
 
   /** What the first roll-out of a run shows about networks and reward. */
   private static void checkFirst(Parts parts, GroupRollout rollout) {
+    Invariants invariants = parts.invariants();
     if (parts.networks().hasReference()) {
-      parts.invariants().requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
+      invariants.requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
     }
+    invariants.requireSameSampled(rollout.responses(), rollout.logProbs());
     Completion first =
         Responses.completion(rollout.prompts().get(0), 0, rollout.responses().get(0));
     double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
-    parts.invariants().requireSameReward(score, rollout.scores()[0]);
+    invariants.requireSameReward(score, rollout.scores()[0]);
   }
 
   /** How much the rewards of a group differ. */
@@ -442,14 +394,14 @@ final class GroupTraining {
   }
 
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
-  private void update(Parts parts, GroupStep step, GroupTrunk trunk, Plan plan, GroupState state) {
+  private void update(Parts parts, GroupStep step, GroupTrunk trunk, RolloutPlan plan, GroupState state) {
     TrainingRun run = parts.run();
     GroupParts cut = cut(state);
     BatchPlan passes = passes(state);
     int rollout = state.rollout();
     try (Progress progress =
         run.console()
-            .progress(phase(plan, state) + ": update", passes.totalSteps(), "steps")
+            .progress(plan.phase(state.rollout()) + ": update", passes.totalSteps(), "steps")
             .resumeAt(state.step())) {
       while (state.rollout() == rollout && run.goesOn()) {
         List<Integer> chosen = cut.of(passes.microBatches(state.step()).get(0));
@@ -467,9 +419,10 @@ final class GroupTraining {
                 () ->
                     step.run(
                         work,
-                        ratio -> {
-                          if (first) {
-                            parts.invariants().requireRatioOne(ratio);
+                        ratios -> {
+                          if (first && rolling.checkInvariants()) {
+                            parts.invariants().requireRatioOne(ratios.mean());
+                            parts.invariants().requireLogRatiosZero(ratios.largestLog());
                           }
                         }));
         state.stepDone();
@@ -515,7 +468,7 @@ final class GroupTraining {
   }
 
   /** Evaluates and saves after the last step, where that was not yet done, and writes the model. */
-  private void finish(Parts parts, Plan plan, GroupState state) {
+  private void finish(Parts parts, RolloutPlan plan, GroupState state) {
     TrainingRun run = parts.run();
     if (!run.stopRequested() && parts.held() != null && !state.isEvaluated(run.step())) {
       run.evaluation(() -> evaluate(parts, state));

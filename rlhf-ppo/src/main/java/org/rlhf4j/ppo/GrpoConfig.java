@@ -41,5 +41,8 @@ public record GrpoConfig(
   public void check(Problems problems) {
     group.check(problems, training, rollout);
     group.requireComparison(problems);
+    if (scaleRewards != GroupScale.BATCH) {
+      group.warnOfDelta(problems, rollout);
+    }
   }
 }

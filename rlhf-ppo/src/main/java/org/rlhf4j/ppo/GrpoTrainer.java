@@ -91,6 +91,7 @@ public final class GrpoTrainer {
       return new Share(
           loss.loss(),
           loss.derivative(),
+          loss.tokens().ratios() / tokens,
           loss.tokens().clippedLow() / tokens,
           loss.tokens().clippedHigh() / tokens,
           config.group().beta() > 0

@@ -1,7 +1,9 @@
 package org.rlhf4j.ppo;
 
+import java.util.List;
 import java.util.function.Supplier;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.torch.ElementType;
 
 /**
@@ -92,15 +94,16 @@ final class Invariants {
   /**
    * The sampler drew from the distribution that is trained.
    *
-   * @param rollout of the policy as it was when it was scored
+   * @param responses as they were drawn
+   * @param logProbs of the policy that drew them, {@code [responses][tokens]}
    */
-  void requireSameSampled(Rollout rollout) {
+  void requireSameSampled(List<Response> responses, float[][] logProbs) {
     double most = 0;
     double sum = 0;
     long tokens = 0;
-    for (int i = 0; i < rollout.size(); i++) {
-      float[] sampled = rollout.responses().get(i).logProbs();
-      float[] scored = rollout.logProbs()[i];
+    for (int i = 0; i < logProbs.length; i++) {
+      float[] sampled = responses.get(i).logProbs();
+      float[] scored = logProbs[i];
       for (int t = 0; t < scored.length; t++) {
         double distance = Math.abs((double) sampled[t] - scored[t]);
         most = Math.max(most, distance / Math.max(1, Math.abs(scored[t])));

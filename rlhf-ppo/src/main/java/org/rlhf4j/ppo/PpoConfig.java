@@ -6,7 +6,6 @@ import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
-import org.rlhf4j.core.data.Overlong;
 
 /**
  * The keys of {@code ppo}: proximal policy optimisation.
@@ -49,14 +48,7 @@ public record PpoConfig(
                     + " step on each mini-batch num_ppo_epochs times in a row, and lose EOS, v0.5.0"
                     + " always. none: the clean form.",
             defaultValue = "none")
-        TrlxCompat trlxCompat,
-    @Key(
-            doc =
-                "Ends the run where the first ratio is not 1, the reference is not the policy at the"
-                    + " start, sampler and scorer disagree, or a score depends on its batch; false for"
-                    + " a reward that answers otherwise each time.",
-            defaultValue = "true")
-        boolean checkInvariants)
+        TrlxCompat trlxCompat)
     implements Checked {
   /** Samples that are computed side by side. */
   int microBatchSize() {
@@ -98,20 +90,7 @@ public record PpoConfig(
             + miniBatch
             + " is more than the samples of a roll-out, rollout_batch_size "
             + rollout.rolloutBatchSize());
-    problems.require(
-        rollout.sampling().maxNewTokens() < training.maxLength(),
-        "max_new_tokens "
-            + rollout.sampling().maxNewTokens()
-            + " leaves no room for a prompt in max_length "
-            + training.maxLength());
-    problems.require(
-        training.overlong() != Overlong.TRUNCATE,
-        "overlong truncate: prompts are never cut; allowed: drop, error");
-    problems.require(
-        training.lora().loraDropout() == 0,
-        "lora_dropout "
-            + training.lora().loraDropout()
-            + ": with dropout the ratio of new to old probability is not 1 to begin with; allowed: 0");
+    rollout.check(problems, training);
     problems.require(
         training.learningRate() > 0
             || network.valueLearningRate() == null
@@ -121,12 +100,6 @@ public record PpoConfig(
             + " needs a learning_rate above 0: both follow one schedule");
     if (trlxCompat != TrlxCompat.NONE) {
       checkTrlx(problems);
-    }
-    if (rollout.totalEpisodes() != null) {
-      problems.warnUnused("where total_episodes is given", "num_train_epochs");
-    }
-    if (training.appendEos()) {
-      problems.warn("append_eos has no effect: responses are trained on as they were sampled");
     }
   }
 

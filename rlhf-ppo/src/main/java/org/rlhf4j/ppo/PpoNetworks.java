@@ -469,17 +469,9 @@ public final class PpoNetworks implements AutoCloseable {
         folder.resolve(VALUE_FILE), sources, SafetensorsWriter.PYTORCH_METADATA);
   }
 
-  /**
-   * A line of the table of what there is.
-   *
-   * @param layers in words
-   * @param trained whether its weights change
-   */
-  public record Line(String part, String layers, long parameters, boolean trained) {}
-
   /** What there is, what is shared and what is trained. */
-  public List<Line> table() {
-    List<Line> lines = table(hydra);
+  public NetworkTable table() {
+    List<NetworkTable.Line> lines = lines(hydra);
     int layers = reference().decoder().spec().layers();
     for (Weights weights : critic.weights()) {
       boolean head = weights.parameters().get(0).name().startsWith(HEAD);
@@ -489,24 +481,25 @@ public final class PpoNetworks implements AutoCloseable {
               ? "value head"
               : critic instanceof Critic.OnBranch ? "value branch" : "value network of its own";
       lines.add(
-          new Line(part, head ? "" : range(first, layers), count(weights.parameters()), true));
+          new NetworkTable.Line(
+              part, head ? "" : range(first, layers), count(weights.parameters()), true));
     }
-    return lines;
+    return new NetworkTable(lines);
   }
 
   /** The lines of policy and reference. */
-  static List<Line> table(Hydra hydra) {
+  static List<NetworkTable.Line> lines(Hydra hydra) {
     CausalLm reference = hydra.reference();
     CausalLm trained = hydra.policy();
     int layers = reference.decoder().spec().layers();
     int trunk = hydra.trunkLayers();
     long all = count(reference.weights().parameters());
     long policy = count(trained.trained().parameters());
-    List<Line> lines = new ArrayList<>();
+    List<NetworkTable.Line> lines = new ArrayList<>();
     if (trained.adapter() != null) {
       lines.add(
-          new Line("model, shared; without adapters the reference", range(0, layers), all, false));
-      lines.add(new Line("policy's adapters", range(0, layers), policy, true));
+          new NetworkTable.Line("model, shared; without adapters the reference", range(0, layers), all, false));
+      lines.add(new NetworkTable.Line("policy's adapters", range(0, layers), policy, true));
     } else {
       if (trunk > 0) {
         long own = policy;
@@ -517,21 +510,21 @@ public final class PpoNetworks implements AutoCloseable {
         long moving = count(hydra.trainedEmbeddings());
         own -= moving;
         if (moving > 0) {
-          lines.add(new Line("trunk's trained embeddings, as in trlX", "", moving, true));
+          lines.add(new NetworkTable.Line("trunk's trained embeddings, as in trlX", "", moving, true));
         }
         policy -= moving;
         lines.add(
-            new Line(
+            new NetworkTable.Line(
                 "trunk, shared by all",
                 "embeddings, " + range(0, trunk),
                 all - own - moving,
                 false));
-        lines.add(new Line("reference, its top", range(trunk, layers), own, false));
+        lines.add(new NetworkTable.Line("reference, its top", range(trunk, layers), own, false));
       } else {
-        lines.add(new Line("reference", range(0, layers), all, false));
+        lines.add(new NetworkTable.Line("reference", range(0, layers), all, false));
       }
       lines.add(
-          new Line(trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
+          new NetworkTable.Line(trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
     }
     return lines;
   }

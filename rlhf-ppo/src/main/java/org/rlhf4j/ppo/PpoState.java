@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.MethodState;
 
 /** Where a run of PPO stands, beside weights and optimizer. */

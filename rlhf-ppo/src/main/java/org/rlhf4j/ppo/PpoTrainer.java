@@ -15,20 +15,16 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
-import org.rlhf4j.core.data.EncodedDataset;
-import org.rlhf4j.core.data.PromptRow;
-import org.rlhf4j.core.data.RowEncoder;
+import org.rlhf4j.core.data.PromptSchedule;
 import org.rlhf4j.core.generate.Generator;
-import org.rlhf4j.core.generate.ModelGenerationConfig;
 import org.rlhf4j.core.model.Decoder.Recording;
-import org.rlhf4j.core.model.DecoderSpec;
-import org.rlhf4j.core.model.ModelSize;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
@@ -103,15 +99,8 @@ public final class PpoTrainer {
       TrlxRollouts asTrlx,
       Rewards rewards,
       Invariants invariants,
-      Prompts prompts,
-      Prompts held) {}
-
-  /**
-   * Prompts.
-   *
-   * @param answers the data set's own, by the prompt's index; empty but for a delta reward
-   */
-  private record Prompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> answers) {}
+      OnlinePrompts prompts,
+      OnlinePrompts held) {}
 
   /**
    * Trains, and leaves the model at the top of {@code output_dir}. Where somebody asked to stop, it
@@ -129,15 +118,17 @@ public final class PpoTrainer {
                 config.rollout().rewardSource(),
                 reward,
                 config.rollout().generationBatchSize());
-        Generator generator = generator(run, networks)) {
+        Generator generator =
+            Generator.of(
+                networks.policy(), run.start(), run.tokenizer(), config.rollout().sampling())) {
       networks.requireContext(run.longestRow(networks.policy().decoder().spec()));
       FixedModels fixedModels = fixedModels(opened);
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
-      Prompts prompts = load(run, networks, training.datasetPath());
+      OnlinePrompts prompts = load(run, networks, training.datasetPath());
       run.reportData(prompts.data().report());
-      Prompts held =
+      OnlinePrompts held =
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
@@ -147,7 +138,7 @@ public final class PpoTrainer {
               config.rollout().generationBatchSize(), training.seed(), context.stop());
       Responses responses = new Responses(run, generator, rewards, settings);
       Rollouts rollouts = new Rollouts(run, networks, responses, settings);
-      Plan plan = plan(prompts);
+      RolloutPlan plan = plan(prompts);
       List<Optimization.Part> trained = networks.trained(config.valueRate());
       try (Optimization optimization =
           new Optimization(
@@ -170,16 +161,15 @@ public final class PpoTrainer {
             run.checkpoint() == null
                 && config.network().valueModelNameOrPath() == null
                 && networks.readValue(Path.of(training.modelNameOrPath()));
-        banner(run, networks, prompts, held, plan, opened.name());
-        if (readsValue) {
-          run.console()
-              .line("value network: goes on from the start folder's " + PpoNetworks.VALUE_FILE);
-        }
-
         Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
         TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
+        banner(parts, plan, opened.name());
+        if (readsValue) {
+          run.console()
+              .line("value network: goes on from the start folder's " + PpoNetworks.VALUE_FILE);
+        }
         Step step = step(parts, optimization, trained);
         responses.beforeFailure(() -> rescue(parts, plan, state));
         if (run.evaluatesFirst(Long.MAX_VALUE)) {
@@ -205,7 +195,7 @@ public final class PpoTrainer {
   }
 
   /** Saves what was learned since the last checkpoint, where the reward ends the run. */
-  private void rescue(Parts parts, Plan plan, PpoState state) {
+  private void rescue(Parts parts, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
     if (run.step() > 0 && !run.isSaved()) {
       run.save(epoch(parts.prompts(), plan, state));
@@ -283,37 +273,22 @@ public final class PpoTrainer {
     return (samples, microBatches, cache, guard) -> step.run(samples, microBatches);
   }
 
-  private Generator generator(TrainingRun run, PpoNetworks networks) {
-    int vocabulary = networks.policy().decoder().spec().vocabularySize();
-    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
-    return new Generator(networks.policy(), run.tokenizer(), config.rollout().sampling(), eosIds);
-  }
-
   private FixedModels fixedModels(OpenReward opened) {
     String valueFolder = config.network().valueModelNameOrPath();
-    return FixedModels.of(
-        Path.of(training.modelNameOrPath()),
-        opened.identity(),
-        valueFolder == null ? null : Path.of(valueFolder));
+    return FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
+        .withReward(opened.identity())
+        .with(
+            "value_model_name_or_path", valueFolder == null ? null : Path.of(valueFolder));
   }
 
-  /** Prompts, those left out that would have no room for a response. */
-  private Prompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
-    DecoderSpec spec = networks.policy().decoder().spec();
-    int longest = run.longestPrompt(spec, config.rollout().sampling().maxNewTokens());
-    RowEncoder encoder =
-        new RowEncoder(
-            run.tokenizer(),
-            spec.vocabularySize(),
-            new RowEncoder.Options(
-                training.template(), longest, training.overlong(), training.appendEos(), true));
-    EncodedDataset<PromptRow> data =
-        EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
-    return new Prompts(
-        data,
-        config.rollout().deltaReward()
-            ? Answers.load(paths, data, encoder, spec.vocabularySize(), training.maxBadRows())
-            : Map.of());
+  private OnlinePrompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
+    return OnlinePrompts.load(
+        paths,
+        run.promptEncoder(
+            networks.policy().decoder().spec(), config.rollout().sampling().maxNewTokens()),
+        training,
+        config.rollout().deltaReward(),
+        context.stop());
   }
 
   private static void save(Path folder, TrainingRun run, PpoNetworks networks) {
@@ -321,53 +296,19 @@ public final class PpoTrainer {
     networks.writeValue(folder, run.savedAs().type());
   }
 
-  /**
-   * What the run does, as long as target_kl ends no roll-out early.
-   *
-   * @param episodes responses in all
-   */
-  private record Plan(PromptSchedule schedule, long episodes, long totalSteps) {
-    int rollouts() {
-      return Math.toIntExact((episodes + schedule.size() - 1) / schedule.size());
-    }
-
-    /** Responses of a roll-out: the last one has those that are left. */
-    int size(int rollout) {
-      return (int) Math.min(schedule.size(), episodes - episodesBefore(rollout));
-    }
-
-    long episodesBefore(int rollout) {
-      return Math.min(episodes, (long) rollout * schedule.size());
-    }
-  }
-
-  private Plan plan(Prompts prompts) {
-    PromptSchedule schedule =
+  private RolloutPlan plan(OnlinePrompts prompts) {
+    int size = prompts.data().size();
+    Long asked = config.rollout().totalEpisodes();
+    return RolloutPlan.of(
         new PromptSchedule(
-            prompts.data().size(),
+            size,
             config.rollout().rolloutBatchSize(),
             training.seed(),
-            training.shuffleDataset());
-    Long asked = config.rollout().totalEpisodes();
-    long episodes =
-        asked == null
-            ? Math.max(1, Math.round(training.numTrainEpochs() * prompts.data().size()))
-            : asked;
-    Plan all = new Plan(schedule, episodes, 0);
-    long steps = 0;
-    for (int rollout = 0; rollout < all.rollouts(); rollout++) {
-      steps += passes(all.size(rollout), rollout).totalSteps();
-    }
-    if (training.maxSteps() > steps) {
-      context
-          .console()
-          .warn(
-              ("max_steps %d: the %d responses are learned from in %d steps, then the run ends;"
-                      + " total_episodes or num_train_epochs make it longer")
-                  .formatted(training.maxSteps(), episodes, steps));
-    }
-    long total = training.maxSteps() > 0 ? Math.min(steps, training.maxSteps()) : steps;
-    return new Plan(schedule, episodes, total);
+            training.shuffleDataset()),
+        asked == null ? Math.max(1, Math.round(training.numTrainEpochs() * size)) : asked,
+        samples -> passes(samples, 0).totalSteps(),
+        training.maxSteps(),
+        context.console());
   }
 
   /** The epochs of a roll-out over its samples, each roll-out in orders of its own. */
@@ -383,8 +324,8 @@ public final class PpoTrainer {
   }
 
   /** Passes over the prompts so far. */
-  private double epoch(Prompts prompts, Plan plan, PpoState state) {
-    double episodes = plan.episodesBefore(state.rollout());
+  private double epoch(OnlinePrompts prompts, RolloutPlan plan, PpoState state) {
+    double episodes = plan.before(state.rollout());
     if (state.isRolledOut()) {
       int size = state.samples().size();
       long steps = passes(size, state.rollout()).totalSteps();
@@ -393,27 +334,16 @@ public final class PpoTrainer {
     return episodes / prompts.data().size();
   }
 
-  private void banner(
-      TrainingRun run,
-      PpoNetworks networks,
-      Prompts prompts,
-      Prompts held,
-      Plan plan,
-      String reward) {
-    List<PpoNetworks.Line> table = networks.table();
-    long total = table.stream().mapToLong(PpoNetworks.Line::parameters).sum();
-    long trained =
-        table.stream()
-            .filter(PpoNetworks.Line::trained)
-            .mapToLong(PpoNetworks.Line::parameters)
-            .sum();
+  private void banner(Parts parts, RolloutPlan plan, String reward) {
+    TrainingRun run = parts.run();
+    NetworkTable table = parts.networks().table();
     RunBanner banner =
         RunBanner.of(
                 run,
                 "Proximal policy optimisation",
-                new ModelSize(total, trained),
-                networks.policy().decoder().spec())
-            .data("prompts", prompts.data())
+                table.size(),
+                parts.networks().policy().decoder().spec())
+            .data("prompts", parts.prompts().data())
             .note(
                 "roll-outs",
                 "%d, each %s samples × %d epochs in steps of %d, %d side by side; %s steps"
@@ -425,27 +355,15 @@ public final class PpoTrainer {
                         config.microBatchSize(),
                         Format.count(plan.totalSteps())))
             .note("reward", reward);
-    if (held != null) {
-      banner.data("eval", held.data());
+    if (parts.held() != null) {
+      banner.data("eval", parts.held().data());
     }
     banner.show();
-    run.console()
-        .table(
-            "networks",
-            List.of("part", "layers", "parameters", "trainable"),
-            table.stream()
-                .map(
-                    line ->
-                        List.of(
-                            line.part(),
-                            line.layers(),
-                            Format.count(line.parameters()),
-                            line.trained() ? "yes" : "no"))
-                .toList());
+    table.show(run.console());
   }
 
   /** The trunk states of the roll-out under way, those that were there before made again. */
-  private TrunkCache cache(Parts parts, PpoState state, Plan plan) {
+  private TrunkCache cache(Parts parts, PpoState state, RolloutPlan plan) {
     if (!config.cacheTrunk() || followsTrlx()) {
       return null;
     }
@@ -459,25 +377,23 @@ public final class PpoTrainer {
   }
 
   /** Draws and scores the next roll-out, and makes experience of it. */
-  private void rollOut(Parts parts, TrunkCache cache, Plan plan, PpoState state) {
+  private void rollOut(Parts parts, TrunkCache cache, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
-    List<PromptRow> prompts = new ArrayList<>();
-    for (int place : plan.schedule().of(state.rollout())) {
-      if (prompts.size() < plan.size(state.rollout())) {
-        prompts.add(parts.prompts().data().rows().get(place));
-      }
-    }
     Responses.Draw draw =
-        new Responses.Draw(phase(plan, state), prompts, parts.prompts().answers(), state.rollout());
+        new Responses.Draw(
+            plan.phase(state.rollout()),
+            plan.pick(state.rollout(), parts.prompts().data().rows()),
+            parts.prompts().answers(),
+            state.rollout());
     TrlxRollouts.Made asTrlx =
         followsTrlx() ? parts.asTrlx().make(draw, state.scaling(), state.klCoefficient()) : null;
     Rollout rollout = asTrlx == null ? parts.rollouts().make(draw, cache) : asTrlx.rollout();
-    if (config.checkInvariants() && run.step() == 0 && state.rollout() == 0) {
+    if (config.rollout().checkInvariants() && run.step() == 0 && state.rollout() == 0) {
       checkFirst(parts, rollout);
     }
 
     Map<String, Object> figures = new LinkedHashMap<>();
-    figures.put(MetricNames.EPISODE, plan.episodesBefore(state.rollout()) + rollout.size());
+    figures.put(MetricNames.EPISODE, plan.before(state.rollout()) + rollout.size());
     figures.putAll(rollout.figures());
     figures.put(MetricNames.OBJECTIVE_KL_COEF, state.klCoefficient());
     ExperienceMaker maker = new ExperienceMaker(config.rollout().shaping(), config.update());
@@ -494,19 +410,15 @@ public final class PpoTrainer {
       state.rolledOutAsTrlx(asTrlx.samples(), asTrlx.measuredKl(), asTrlx.scaling());
     }
     if (parts.held() == null) {
-      show(run, phase(plan, state), rollout, isLast(run, plan, state));
+      show(run, plan.phase(state.rollout()), rollout, isLast(run, plan, state));
     }
     run.write(figures);
   }
 
   /** Whether the run ends with the steps on the roll-out that was just drawn. */
-  private boolean isLast(TrainingRun run, Plan plan, PpoState state) {
+  private boolean isLast(TrainingRun run, RolloutPlan plan, PpoState state) {
     long steps = passes(state.samples().size(), state.rollout()).totalSteps();
     return state.rollout() + 1 == plan.rollouts() || run.step() + steps >= plan.totalSteps();
-  }
-
-  private static String phase(Plan plan, PpoState state) {
-    return "roll-out " + (state.rollout() + 1) + "/" + plan.rollouts();
   }
 
   /** What the first roll-out of a run shows about networks and reward. */
@@ -517,7 +429,7 @@ public final class PpoTrainer {
       // Where padding is counted, what the networks say of a sample does depend on its batch.
       return;
     }
-    invariants.requireSameSampled(rollout);
+    invariants.requireSameSampled(rollout.responses(), rollout.logProbs());
     int shortest = 0;
     int longest = 0;
     for (int i = 1; i < rollout.size(); i++) {
@@ -548,13 +460,13 @@ public final class PpoTrainer {
   }
 
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
-  private void update(Parts parts, Step step, TrunkCache cache, Plan plan, PpoState state) {
+  private void update(Parts parts, Step step, TrunkCache cache, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
     BatchPlan passes = passes(state.samples().size(), state.rollout());
     int rollout = state.rollout();
     try (Progress progress =
         run.console()
-            .progress(phase(plan, state) + ": update", passes.totalSteps(), "steps")
+            .progress(plan.phase(state.rollout()) + ": update", passes.totalSteps(), "steps")
             .resumeAt(state.step())) {
       while (state.rollout() == rollout && run.goesOn()) {
         List<Experience> samples = state.samples();
@@ -605,13 +517,13 @@ public final class PpoTrainer {
 
   /** Ends the roll-out under way before a step that would start too far from its policy. */
   private static void stopEarly(
-      Parts parts, PpoStep.Outcome outcome, long planned, Plan plan, PpoState state) {
+      Parts parts, PpoStep.Outcome outcome, long planned, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
     double kl = outcome.figure(MetricNames.KL_TO_OLD);
     run.console()
         .line(
             "%s: ended after %d of %d steps, the KL to the policy that drew it is %s"
-                .formatted(phase(plan, state), state.step(), planned, Format.number(kl)));
+                .formatted(plan.phase(state.rollout()), state.step(), planned, Format.number(kl)));
     Map<String, Object> figures = new LinkedHashMap<>();
     figures.put(MetricNames.EARLY_STOP_STEPS, state.step());
     figures.put(MetricNames.EARLY_STOP_PLANNED, planned);
@@ -624,7 +536,7 @@ public final class PpoTrainer {
   /** Whether a step may be made with what was found before it. */
   private boolean isWithinLimits(
       Invariants invariants, Map<String, Double> found, boolean isFirst) {
-    if (isFirst && config.checkInvariants()) {
+    if (isFirst && config.rollout().checkInvariants()) {
       invariants.requireRatioOne(found.get(MetricNames.RATIO));
       invariants.requireLogRatiosZero(found.get(MetricNames.LARGEST_LOG_RATIO));
     }
@@ -682,7 +594,7 @@ public final class PpoTrainer {
   }
 
   /** Evaluates and saves after the last step, where that was not yet done, and writes the model. */
-  private void finish(Parts parts, Plan plan, PpoState state) {
+  private void finish(Parts parts, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
     if (!run.stopRequested() && parts.held() != null && !state.isEvaluated(run.step())) {
       run.evaluation(() -> evaluate(parts, state));

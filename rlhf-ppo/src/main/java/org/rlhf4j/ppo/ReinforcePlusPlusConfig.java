@@ -44,6 +44,7 @@ public record ReinforcePlusPlusConfig(
     group.check(problems, training, rollout);
     if (groupBaseline) {
       group.requireComparison(problems);
+      group.warnOfDelta(problems, rollout);
       problems.require(
           gamma == 1,
           "gamma " + gamma + ": group_baseline true works without a discount; allowed: 1");

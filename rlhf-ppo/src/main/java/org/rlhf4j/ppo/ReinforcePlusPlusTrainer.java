@@ -103,6 +103,7 @@ public final class ReinforcePlusPlusTrainer {
       return new Share(
           loss.loss(),
           loss.derivative(),
+          loss.tokens().ratios() / tokens,
           loss.tokens().clippedLow() / tokens,
           loss.tokens().clippedHigh() / tokens,
           Map.of());

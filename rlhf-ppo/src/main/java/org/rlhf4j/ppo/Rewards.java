@@ -60,11 +60,12 @@ final class Rewards {
   Found of(List<Completion> completions, Map<Integer, Completion> answers) {
     double[] scores = RewardFunction.checked(function, completions).clone();
     if (isDelta) {
-      List<Completion> own =
-          completions.stream().map(completion -> answers.get(completion.index())).toList();
-      double[] ofOwn = RewardFunction.checked(function, own);
+      // Responses to one prompt are compared with one answer, which is asked for once.
+      List<Integer> prompts = completions.stream().map(Completion::index).distinct().toList();
+      double[] ofAnswers =
+          RewardFunction.checked(function, prompts.stream().map(answers::get).toList());
       for (int i = 0; i < scores.length; i++) {
-        scores[i] -= ofOwn[i];
+        scores[i] -= ofAnswers[prompts.indexOf(completions.get(i).index())];
       }
     }
     return new Found(scores, ofTokens == null ? null : ofTokens.last);

@@ -32,5 +32,6 @@ public record RlooConfig(
   public void check(Problems problems) {
     group.check(problems, training, rollout);
     group.requireComparison(problems);
+    group.warnOfDelta(problems, rollout);
   }
 }

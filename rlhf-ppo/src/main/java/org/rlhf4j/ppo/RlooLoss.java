@@ -27,14 +27,10 @@ public final class RlooLoss {
    *
    * @param score after clipping and penalties
    * @param coefficient β
-   * @param logProbs of the policy that sampled the response, {@code [tokens]}
-   * @param referenceLogProbs {@code [tokens]}
-   * @throws IllegalArgumentException if the lengths differ
+   * @param kl Σ over the response's tokens, in nats
    */
-  public static double reward(
-      double score, double coefficient, double[] logProbs, double[] referenceLogProbs) {
-    double[] kl = KlEstimator.K1.of(logProbs, referenceLogProbs);
-    return score - coefficient * Arrays.stream(kl).sum();
+  public static double reward(double score, double coefficient, double kl) {
+    return score - coefficient * kl;
   }
 
   /**

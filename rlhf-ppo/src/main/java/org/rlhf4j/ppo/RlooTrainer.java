@@ -72,12 +72,13 @@ public final class RlooTrainer {
 
     @Override
     public double[][] advantages(GroupRollout rollout, Map<String, Object> figures) {
+      double beta = config.group().beta();
       double[][] rewards = rollout.shaped(config.rollout().shaping());
-      if (config.group().beta() > 0) {
+      if (beta > 0) {
         double[][] penalties = rollout.grouped(rollout.kls());
         for (int group = 0; group < rewards.length; group++) {
           for (int i = 0; i < rewards[group].length; i++) {
-            rewards[group][i] -= config.group().beta() * penalties[group][i];
+            rewards[group][i] = RlooLoss.reward(rewards[group][i], beta, penalties[group][i]);
           }
         }
         figures.put(
@@ -104,6 +105,7 @@ public final class RlooTrainer {
       return new Share(
           loss.loss(),
           loss.derivative(),
+          loss.ratios().mean(),
           loss.clippedLow() / responses,
           loss.clippedHigh() / responses,
           Map.of());

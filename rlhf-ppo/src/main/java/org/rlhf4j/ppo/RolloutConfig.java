@@ -4,6 +4,8 @@ import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.data.Overlong;
 import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.reward.RewardSourceConfig;
 
@@ -51,6 +53,13 @@ public record RolloutConfig(
             doc = "Taken off the score for each token of the response; negative: added.",
             defaultValue = "0")
         double lengthPenalty,
+    @Key(
+            doc =
+                "Ends the run where the first ratio is not 1, the reference is not the policy at the"
+                    + " start, sampler and scorer disagree, or a score depends on its batch; false for"
+                    + " a reward that answers otherwise each time.",
+            defaultValue = "true")
+        boolean checkInvariants,
     @Flattened SamplingConfig sampling)
     implements Checked {
   /** How scores are clipped and what is taken off them. */
@@ -77,6 +86,30 @@ public record RolloutConfig(
     refuse(problems, sampling.minNewTokens() != 0, "min_new_tokens " + sampling.minNewTokens());
     refuse(problems, sampling.suppressEos(), "suppress_eos true");
     refuse(problems, !sampling.doSample(), "do_sample false");
+  }
+
+  /** Checks these keys together with those of all trainers. */
+  void check(Problems problems, TrainingConfig training) {
+    problems.require(
+        sampling.maxNewTokens() < training.maxLength(),
+        "max_new_tokens "
+            + sampling.maxNewTokens()
+            + " leaves no room for a prompt in max_length "
+            + training.maxLength());
+    problems.require(
+        training.overlong() != Overlong.TRUNCATE,
+        "overlong truncate: prompts are never cut; allowed: drop, error");
+    problems.require(
+        training.lora().loraDropout() == 0,
+        "lora_dropout "
+            + training.lora().loraDropout()
+            + ": with dropout the ratio of new to old probability is not 1 to begin with; allowed: 0");
+    if (totalEpisodes != null) {
+      problems.warnUnused("where total_episodes is given", "num_train_epochs");
+    }
+    if (training.appendEos()) {
+      problems.warn("append_eos has no effect: responses are trained on as they were sampled");
+    }
   }
 
   private static void refuse(Problems problems, boolean isSet, String setting) {

@@ -92,6 +92,10 @@ class GroupMethodsTest {
     assertArrayEquals(new double[6], Numbers.flat(GroupAdvantages.leaveOneOut(rewards)));
     assertEquals(2, GroupAdvantages.groupsWithoutSpread(rewards));
     assertEquals(0, GroupAdvantages.groupsWithoutSpread(APPENDIX_A8));
+    // The mean of six numbers that all are 0.1 is not 0.1.
+    double[] six = new double[6];
+    Arrays.fill(six, 0.1);
+    assertEquals(1, GroupAdvantages.groupsWithoutSpread(new double[][] {six}));
   }
 
   @Test
@@ -143,8 +147,7 @@ class GroupMethodsTest {
     assertEquals(kl, loss.tokens().referenceKl(), 1e-12);
     assertEquals(0, loss.tokens().clippedLow());
     assertEquals(1, loss.tokens().clippedHigh());
-    assertEquals(2, loss.tokens().lowestRatio(), 1e-12);
-    assertEquals(2, loss.tokens().highestRatio(), 1e-12);
+    assertEquals(2, loss.tokens().ratios(), 1e-12);
     double[] minusOne = {-1};
     GroupLoss.Loss falling =
         GroupLoss.of(old, logProbs, null, minusOne, ones(1), GroupLoss.Settings.grpo(CLIP, 0));
@@ -198,7 +201,7 @@ class GroupMethodsTest {
             GroupLoss.Settings.reinforcePlusPlus(ClipRange.of(.2)));
     assertEquals(Math.exp(20) - Math.exp(-20), loss.loss(), 1e-3);
     assertArrayEquals(new double[2], loss.derivative());
-    assertEquals(Math.exp(20), loss.tokens().highestRatio(), 1e-3);
+    assertEquals(Math.exp(20) + Math.exp(-20), loss.tokens().ratios(), 1e-3);
   }
 
   @Test
@@ -226,7 +229,7 @@ class GroupMethodsTest {
   void rlooRewardAndLoss() {
     double[] logProbs = {-1, -2, -.5};
     double[] old = {-1.1, -2.05, -1};
-    assertEquals(2 - .05 * (.1 + .05 + .5), RlooLoss.reward(2, .05, logProbs, old), 1e-12);
+    assertEquals(2 - .05 * (.1 + .05 + .5), RlooLoss.reward(2, .05, .1 + .05 + .5), 1e-12);
     double[] advantages = {1.5, -2};
     RlooLoss.Loss loss =
         RlooLoss.of(logProbs, old, new int[] {2, 1}, advantages, 4, ClipRange.of(.2));

@@ -23,6 +23,7 @@ import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.LmHead;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.TokenBatch;
+import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
@@ -76,9 +77,12 @@ class GroupStepReferenceTest {
     "GRPO, 0.1, 1, loss_type=grpo",
     "GRPO, 0.1, 1, loss_type=dr_grpo;scale_rewards=none",
     "GRPO, 0.1, 1, loss_type=bnpo;per_device_train_batch_size=8",
+    "GRPO, 0, 1, cliprange_reward=0.3;missing_eos_penalty=0.2;length_penalty=0.01",
     "RLOO, 0.1, 1, epsilon_high=0.3",
+    "RLOO, 0.1, 1, cliprange_reward=0.3;missing_eos_penalty=0.2;length_penalty=0.01",
     "RLOO, 0, 0.7, normalize_advantages=true",
     "REINFORCE_PP, 0.1, 1, kl_estimator=k1",
+    "REINFORCE_PP, 0.1, 1, cliprange_reward=0.3;missing_eos_penalty=0.2;length_penalty=0.01",
     "REINFORCE_PP, 0.1, 0.7, gamma=0.9;kl_estimator=k2",
     "REINFORCE_PP, 0, 1, group_baseline=true"
   })
@@ -100,13 +104,17 @@ class GroupStepReferenceTest {
       double[][] reference = logProbs(weights(0), from, temperature);
       double[][] now = logProbs(weights(step), from, temperature);
       ToDoubleFunction<double[][]> loss =
-          at -> loss(method, rows(at, before, reference, from), beta, more);
+          at -> loss(method, rows(at, before, reference, from, more), beta, more);
       double expected = loss.applyAsDouble(now);
       assertEquals(expected, column(metrics, "loss").get(step), 2e-5, "step " + step);
       if (temperature == 1) {
         double norm = gradientNorm(weights(step), from, slopes(loss, now));
         assertEquals(norm, column(metrics, "grad_norm").get(step), 1e-3 * norm, "step " + step);
       }
+      assertEquals(
+          ratio(method, rows(now, before, reference, from, more)),
+          column(metrics, "val/ratio").get(step),
+          1e-5);
       double region = column(metrics, "clip_ratio/region_mean").get(step);
       assertEquals(
           column(metrics, "clip_ratio/low_mean").get(step)
@@ -124,12 +132,37 @@ class GroupStepReferenceTest {
     return steps == 0 ? runs.model() : runs.output("out").resolve("checkpoint-" + steps);
   }
 
-  private List<Row> rows(double[][] now, double[][] before, double[][] reference, int from) {
+  private List<Row> rows(
+      double[][] now, double[][] before, double[][] reference, int from, String more) {
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < SIZE; i++) {
-      rows.add(new Row(now[i], before[i], reference[i], rewards.get(from + i)));
+      double reward = rewards.get(from + i);
+      int[] ids = completions.get(from + i).ids();
+      if (more.contains("length_penalty")) {
+        boolean ended = ids[ids.length - 1] == TestTokenizers.EOS;
+        reward = Math.min(reward, 0.3) - (ended ? 0 : 0.2) - 0.01 * ids.length;
+      }
+      rows.add(new Row(now[i], before[i], reference[i], reward));
     }
     return rows;
+  }
+
+  /** The mean over what the loss has ratios of: responses for RLOO, else tokens. */
+  private static double ratio(Method method, List<Row> rows) {
+    List<Double> ratios = new ArrayList<>();
+    for (Row row : rows) {
+      double sum = 0;
+      for (int t = 0; t < row.length(); t++) {
+        sum += row.now()[t] - row.before()[t];
+        if (method != Method.RLOO) {
+          ratios.add(Math.exp(row.now()[t] - row.before()[t]));
+        }
+      }
+      if (method == Method.RLOO) {
+        ratios.add(Math.exp(sum));
+      }
+    }
+    return ratios.stream().mapToDouble(Double::doubleValue).average().orElseThrow();
   }
 
   private TokenRow row(Completion completion) {

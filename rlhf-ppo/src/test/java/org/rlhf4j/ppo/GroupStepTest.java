@@ -110,7 +110,8 @@ class GroupStepTest {
               part.advantages(),
               GroupLossType.DAPO.weights(part.lengths(), part.batch()),
               GroupLoss.Settings.grpo(ClipRange.of(0.2), 0.1));
-      return new Share(loss.loss(), loss.derivative(), 0, 0, Map.of());
+      return new Share(
+          loss.loss(), loss.derivative(), loss.tokens().ratios() / part.batch().tokens(), 0, 0, Map.of());
     }
   }
 
@@ -135,8 +136,8 @@ class GroupStepTest {
             try (GroupTrunk trunk = new GroupTrunk(torch)) {
               trunk.fill(networks, parts, 3);
               List<List<Integer>> batches = parts.batches(parts.of(new int[] {2, 0, 1}), 4);
-              step.run(new GroupStep.Work(samples, parts, batches, trunk), ratio -> {});
-              step.run(new GroupStep.Work(samples, parts, batches, null), ratio -> {});
+              step.run(new GroupStep.Work(samples, parts, batches, trunk), ratios -> {});
+              step.run(new GroupStep.Work(samples, parts, batches, null), ratios -> {});
               try (TensorScope scope = torch.scope()) {
                 TokenBatch batch = parts.batch(parts.all());
                 Tensor states = networks.trunk(scope, batch);
@@ -167,7 +168,7 @@ class GroupStepTest {
       GroupStep.Work work = new GroupStep.Work(samples, parts, parts.batches(parts.all(), 2), null);
       Invariants invariants = new Invariants(networks::referenceFingerprint, ElementType.FP32);
       RlhfException thrown =
-          assertThrows(RlhfException.class, () -> step.run(work, invariants::requireRatioOne));
+          assertThrows(RlhfException.class, () -> step.run(work, found -> invariants.requireRatioOne(found.mean())));
       assertTrue(thrown.getMessage().startsWith("the ratio of new to old"), thrown.getMessage());
       assertEquals(0, optimization.steps());
       assertEquals(6, work.lines().size());

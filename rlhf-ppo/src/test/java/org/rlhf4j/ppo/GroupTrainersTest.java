@@ -16,6 +16,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -229,7 +230,7 @@ class GroupTrainersTest {
 
   @Test
   void aRewardThatFailsLosesNothing() throws IOException {
-    Object[] keys = keys("save_steps=1;resume_from_checkpoint=auto");
+    Object[] keys = keys("save_steps=500;resume_from_checkpoint=auto");
     runs.train(Method.RLOO, "whole", keys);
     Map<String, RewardFunction> failures =
         Map.of(
@@ -272,6 +273,56 @@ class GroupTrainersTest {
     assertTrue(
         thrown.getMessage().startsWith("the reward of a response is 1.0 by itself and 16.0 among"),
         thrown.getMessage());
+    Record free = runs.builder(Method.GRPO, "free", "check_invariants", false).build();
+    Method.GRPO.train(free, RunContext.silent(), ranks);
+  }
+
+  @Test
+  void samplesOfRollOutsAreWrittenWhereNothingIsEvaluated() throws IOException {
+    runs.train(
+        Method.GRPO, "out", keys("eval_strategy=no;eval_dataset_path=" + runs.held().toString()));
+    try (Stream<Path> files = Files.list(runs.output("out").resolve("samples"))) {
+      assertEquals(2, files.count());
+    }
+  }
+
+  @Test
+  void temperatureIsTheSamplersAndTheScorers() {
+    List<Map<String, Object>> metrics =
+        runs.train(Method.RLOO, "out", keys("temperature=0.7;mini_batch_size=8;beta=0.05"));
+    assertEquals(1, column(metrics, "val/ratio").get(0), 1e-5);
+  }
+
+  @Test
+  void theDataSetsOwnAnswerIsAskedForOnceForAGroup() throws IOException {
+    List<String> rows = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      rows.add("{\"prompt\": \"Tell %d:\", \"completion\": \" yes\"}".formatted(i));
+    }
+    Files.write(runs.prompts(), rows);
+    List<Integer> asked = new ArrayList<>();
+    RewardFunction reward =
+        completions ->
+            completions.stream()
+                .mapToDouble(
+                    completion -> {
+                      if (completion.text().equals(" yes")) {
+                        asked.add(completion.index());
+                        return 10 * completion.index();
+                      }
+                      return completion.index();
+                    })
+                .toArray();
+    Object[] keys = keys("delta_reward=true;check_invariants=false");
+    ConfigBuilder<? extends Record> builder = runs.builder(Method.RLOO, "out", keys);
+    List<Map<String, Object>> metrics =
+        Method.RLOO.train(builder.build(), RunContext.silent(), reward);
+    assertEquals(8, asked.size());
+    assertEquals(8, new HashSet<>(asked).size());
+    // Of both roll-outs together: 9 times the mean of the indices 0 to 7.
+    assertEquals(
+        -9 * 3.5,
+        column(metrics, "reward").stream().mapToDouble(Double::doubleValue).average().orElse(0));
   }
 
   @Test

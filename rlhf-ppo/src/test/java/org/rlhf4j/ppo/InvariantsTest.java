@@ -55,12 +55,16 @@ class InvariantsTest {
     violated("the ratio of new to old", () -> COARSE.requireRatioOne(1 + 1.1e-3));
   }
 
+  private static void requireSameSampled(Invariants invariants, Rollout rollout) {
+    invariants.requireSameSampled(rollout.responses(), rollout.logProbs());
+  }
+
   @Test
   void aSamplerWithATemperatureOfItsOwnIsFound() {
-    EXACT.requireSameSampled(rollout(-2.0001f, 0));
-    violated("sampler and scorer differ", () -> EXACT.requireSameSampled(rollout(-2.001f, 0)));
-    COARSE.requireSameSampled(rollout(-2.05f, 0));
-    violated("sampler and scorer differ", () -> COARSE.requireSameSampled(rollout(-2.2f, 0)));
+    requireSameSampled(EXACT, rollout(-2.0001f, 0));
+    violated("sampler and scorer differ", () -> requireSameSampled(EXACT, rollout(-2.001f, 0)));
+    requireSameSampled(COARSE, rollout(-2.05f, 0));
+    violated("sampler and scorer differ", () -> requireSameSampled(COARSE, rollout(-2.2f, 0)));
   }
 
   @Test

@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.MethodState;
 
 /** Where a run of RAFT stands, beside weights and optimizer. */

@@ -15,12 +15,11 @@ import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.PackedRow;
 import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.PromptSchedule;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.Generator;
-import org.rlhf4j.core.generate.ModelGenerationConfig;
 import org.rlhf4j.core.model.CausalLm;
-import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.Format;
@@ -28,6 +27,7 @@ import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LanguageModelStep;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
@@ -95,7 +95,8 @@ public final class RaftTrainer {
             OpenReward.open(run, config.rewardSource(), reward, config.generationBatchSize());
         Generator generator = generator(run, model)) {
       FixedModels fixedModels =
-          FixedModels.of(Path.of(training.modelNameOrPath()), opened.identity());
+          FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
+              .withReward(opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -200,21 +201,13 @@ public final class RaftTrainer {
       throw RlhfException.config(
           "discard_pattern: needs texts, and the model folder has no tokenizer");
     }
-    int vocabulary = model.decoder().spec().vocabularySize();
-    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
-    return new Generator(model, run.tokenizer(), config.sampling(), eosIds);
+    return Generator.of(model, run.start(), run.tokenizer(), config.sampling());
   }
 
   /** Prompts, those left out that would have no room for a response. */
   private EncodedDataset<PromptRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
-    DecoderSpec spec = model.decoder().spec();
-    int longest = run.longestPrompt(spec, config.sampling().maxNewTokens());
     RowEncoder encoder =
-        new RowEncoder(
-            run.tokenizer(),
-            spec.vocabularySize(),
-            new RowEncoder.Options(
-                training.template(), longest, training.overlong(), training.appendEos(), true));
+        run.promptEncoder(model.decoder().spec(), config.sampling().maxNewTokens());
     return EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 
@@ -328,7 +321,7 @@ public final class RaftTrainer {
     figures.put(MetricNames.SELECTION_DROPPED, completions.size() - selected.length);
     figures.put(MetricNames.SELECTION_DISCARDED, outcome.discarded().length);
     run.write(figures);
-    show(run, phase + ", before its training", rollout, training.evalDatasetPath().isEmpty());
+    show(run, phase + ", before its training", rollout, training.effectiveEvalStrategy() == EvalStrategy.NO);
     state.rolledOut(rows, rollout.meanReward());
     return true;
   }

@@ -21,6 +21,7 @@ import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
 
 /** Draws responses from the policy and measures them, in parts, so that it can be stopped. */
@@ -172,7 +173,12 @@ final class Rollouts {
           return null;
         }
         List<Completion> part = completions.subList(from, Math.min(rewards.length, from + perPart));
-        double[] ofPart = RewardFunction.checked(reward, part);
+        double[] ofPart;
+        try {
+          ofPart = RewardFunction.checked(reward, part);
+        } catch (StopSignal.Stopped e) {
+          return null;
+        }
         System.arraycopy(ofPart, 0, rewards, from, ofPart.length);
         List<TokenRow> rows = part.stream().map(Rollout::row).toList();
         List<float[]> ofPolicy = scorer.logProbs(models.policy(), rows);

@@ -37,10 +37,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
     double seconds = source.rewardTimeoutS();
     if (function != null) {
       String what = "a Java function";
-      if (seconds == 0) {
-        return new OpenReward(what, null, function, () -> {});
-      }
-      TimedReward timed = new TimedReward(function, seconds);
+      TimedReward timed = new TimedReward(function, seconds, run.stop());
       return new OpenReward(what, null, timed, timed::close);
     }
     if (ServerUrl.isMeant(name)) {
@@ -50,7 +47,9 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
               ServerUrl.parse(name),
               RewardToken.fromEnvironment(),
               HttpReward.Options.standard(batchSize, seconds));
-      return new OpenReward(name, name, server, () -> {});
+      // The server's own limit counts, which its attempts share.
+      TimedReward heard = new TimedReward(server, 0, run.stop());
+      return new OpenReward(name, name, heard, heard::close);
     }
     Path folder = Path.of(name);
     ModelReward model = ModelReward.open(run.torch(), folder, run.computeType(), batchSize);

@@ -10,25 +10,32 @@ import java.util.concurrent.TimeoutException;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.StopSignal;
 
 /**
- * A reward function that is not waited for forever. It is called in a thread of its own, always the
- * same one; where the time is over that thread is interrupted and left behind, and does not keep
- * the process alive.
+ * A reward function that is not waited for forever, nor when somebody asks to stop. It is called in
+ * a thread of its own, always the same one; where it is waited for no longer that thread is
+ * interrupted and left behind, and does not keep the process alive.
  */
 public final class TimedReward implements RewardFunction, AutoCloseable {
+  /** Nanoseconds between two looks at whether somebody asked to stop. */
+  private static final long LOOKS_EVERY = 100_000_000;
+
   private final RewardFunction function;
   private final double seconds;
+  private final StopSignal stop;
   private final ExecutorService thread;
 
   /**
    * Wraps a function.
    *
-   * @param seconds for one call, above 0
+   * @param seconds for one call; 0: no limit
+   * @param stop ends the waiting
    */
-  public TimedReward(RewardFunction function, double seconds) {
+  public TimedReward(RewardFunction function, double seconds, StopSignal stop) {
     this.function = function;
     this.seconds = seconds;
+    this.stop = stop;
     this.thread =
         Executors.newSingleThreadExecutor(
             work -> {
@@ -42,21 +49,26 @@ public final class TimedReward implements RewardFunction, AutoCloseable {
    * Asks the function; what it throws is thrown.
    *
    * @throws RlhfException where the time is over
+   * @throws StopSignal.Stopped where somebody asked to stop before the answer came
    */
   @Override
   public double[] rewards(List<Completion> completions) {
     Future<double[]> answer = thread.submit(() -> function.rewards(completions));
     try {
-      return answer.get(Math.round(seconds * 1e9), TimeUnit.NANOSECONDS);
-    } catch (TimeoutException e) {
-      answer.cancel(true);
-      throw RlhfException.environment(
-          ("the reward function gave no answer within %s s (reward_timeout_s) for %d responses, the"
-                  + " first of them %s")
-              .formatted(Format.number(seconds), completions.size(), completions.get(0).place()),
-          e);
+      long end = seconds == 0 ? Long.MAX_VALUE : Math.round(seconds * 1e9);
+      long begun = System.nanoTime();
+      while (true) {
+        long left = end - (System.nanoTime() - begun);
+        try {
+          return answer.get(Math.max(0, Math.min(left, LOOKS_EVERY)), TimeUnit.NANOSECONDS);
+        } catch (TimeoutException e) {
+          if (left <= LOOKS_EVERY) {
+            throw tooLate(completions, e);
+          }
+          stop.check();
+        }
+      }
     } catch (InterruptedException e) {
-      answer.cancel(true);
       Thread.currentThread().interrupt();
       throw RlhfException.environment("interrupted while waiting for the reward function", e);
     } catch (ExecutionException e) {
@@ -66,7 +78,17 @@ public final class TimedReward implements RewardFunction, AutoCloseable {
         throw failure;
       }
       throw new IllegalStateException("a reward function throws no checked exception", e);
+    } finally {
+      answer.cancel(true);
     }
+  }
+
+  private RlhfException tooLate(List<Completion> completions, TimeoutException cause) {
+    return RlhfException.environment(
+        ("the reward function gave no answer within %s s (reward_timeout_s) for %d responses, the"
+                + " first of them %s")
+            .formatted(Format.number(seconds), completions.size(), completions.get(0).place()),
+        cause);
   }
 
   @Override

@@ -14,7 +14,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
+import org.rlhf4j.core.train.StopSignal;
 
 @Timeout(60)
 class TimedRewardTest {
@@ -32,7 +34,8 @@ class TimedRewardTest {
               threads.add(Thread.currentThread());
               return new double[] {1, 2};
             },
-            30)) {
+            30,
+            new StopSignal())) {
       assertArrayEquals(new double[] {1, 2}, reward.rewards(TWO));
       assertArrayEquals(new double[] {1, 2}, reward.rewards(TWO));
     }
@@ -52,7 +55,8 @@ class TimedRewardTest {
               }
               throw error;
             },
-            30)) {
+            30,
+            new StopSignal())) {
       assertSame(mine, assertThrows(IllegalStateException.class, () -> reward.rewards(TWO)));
       assertSame(
           error, assertThrows(AssertionError.class, () -> reward.rewards(TWO.subList(0, 1))));
@@ -72,13 +76,36 @@ class TimedRewardTest {
               }
               return new double[2];
             },
-            0.25)) {
+            0.25,
+            new StopSignal())) {
       RlhfException found = assertThrows(RlhfException.class, () -> reward.rewards(TWO));
       assertEquals(ExitCode.ENVIRONMENT, found.exitCode());
       assertEquals(
           "the reward function gave no answer within 0.25 s (reward_timeout_s) for 2 responses, the"
               + " first of them prompt 7, response 1",
           found.getMessage());
+      assertTrue(interrupted.await(30, TimeUnit.SECONDS));
+    }
+  }
+
+  @Test
+  void nobodyWaitsOnceSomebodyAskedToStop() throws InterruptedException {
+    CountDownLatch interrupted = new CountDownLatch(1);
+    StopSignal stop = new StopSignal();
+    try (TimedReward reward =
+        new TimedReward(
+            completions -> {
+              stop.request(ExitCode.TERMINATED);
+              try {
+                new CountDownLatch(1).await();
+              } catch (InterruptedException e) {
+                interrupted.countDown();
+              }
+              return new double[2];
+            },
+            0,
+            stop)) {
+      assertThrows(StopSignal.Stopped.class, () -> RewardFunction.checked(reward, TWO));
       assertTrue(interrupted.await(30, TimeUnit.SECONDS));
     }
   }

@@ -7,7 +7,6 @@ import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.Generator;
-import org.rlhf4j.core.generate.ModelGenerationConfig;
 import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.core.model.CausalLm;
@@ -31,10 +30,8 @@ final class Answers {
       int[] ids = Arrays.copyOf(row.ids(), row.firstTarget());
       prompts.add(new PromptRow(held.origins().get(i).index(), run.tokenizer().decode(ids), ids));
     }
-    int vocabulary = model.decoder().spec().vocabularySize();
-    int[] eosIds = ModelGenerationConfig.of(run.start(), vocabulary).eosIds();
     List<Sample> samples = new ArrayList<>();
-    try (Generator generator = new Generator(model, run.tokenizer(), GREEDY, eosIds)) {
+    try (Generator generator = Generator.of(model, run.start(), run.tokenizer(), GREEDY)) {
       List<List<Response>> responses =
           generator.generate(prompts, new Generator.Plan(1, MOST, 0, 0), done -> {});
       for (int i = 0; i < prompts.size(); i++) {

@@ -65,6 +65,11 @@ public final class RowEncoder {
     this.options = options;
   }
 
+  /** The same encoder with other options. */
+  public RowEncoder with(Options others) {
+    return new RowEncoder(tokenizer, vocabularySize, others);
+  }
+
   /** The options given. */
   public Options options() {
     return options;
@@ -255,8 +260,7 @@ public final class RowEncoder {
               options.overlong(),
               options.appendEos(),
               options.completionOnly());
-      return new RowEncoder(tokenizer, vocabularySize, asItIs)
-          .encodeResponse(origin, response, needsTargets);
+      return with(asItIs).encodeResponse(origin, response, needsTargets);
     }
     return encode(
         needsTargets

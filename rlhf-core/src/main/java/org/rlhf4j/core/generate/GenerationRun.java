@@ -67,7 +67,6 @@ public final class GenerationRun {
     AtomicFiles.requireWritable(config.outputPath());
     ModelFolder folder = ModelFolder.open(Path.of(config.modelNameOrPath()));
     DecoderSpec spec = ModelFamilies.of(folder).spec();
-    int[] eosIds = ModelGenerationConfig.of(folder, spec.vocabularySize()).eosIds();
     try (Tokenizer tokenizer =
         Tokenizer.existsIn(folder.tokenizerPath())
             ? Tokenizer.load(folder.tokenizerPath())
@@ -83,7 +82,7 @@ public final class GenerationRun {
           CausalLm model =
               ModelLoader.causalLm(
                   compute.torch(), folder, new ModelLoader.Options(compute.type(), false));
-          Generator generator = new Generator(model, tokenizer, config.sampling(), eosIds)) {
+          Generator generator = Generator.of(model, folder, tokenizer, config.sampling())) {
         Summary summary = write(generator, data.rows(), reader);
         console.line(line(summary, compute.dtypeName()));
         return summary;

@@ -12,6 +12,7 @@ import java.util.function.IntConsumer;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder;
@@ -58,6 +59,19 @@ public final class Generator implements AutoCloseable {
     this.config = config;
     this.eosIds = eosIds.clone();
     this.sampler = new Sampler(model.torch(), config);
+  }
+
+  /**
+   * A generator on a model, whose responses end where its folder says.
+   *
+   * @param folder that the model was loaded from
+   * @param tokenizer null where there is none; then texts are empty and stop strings impossible
+   */
+  public static Generator of(
+      CausalLm model, ModelFolder folder, Tokenizer tokenizer, SamplingConfig config) {
+    int vocabulary = model.decoder().spec().vocabularySize();
+    return new Generator(
+        model, tokenizer, config, ModelGenerationConfig.of(folder, vocabulary).eosIds());
   }
 
   /**

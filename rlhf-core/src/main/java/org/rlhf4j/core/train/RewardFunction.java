@@ -43,6 +43,7 @@ public interface RewardFunction {
   /**
    * Asks a function and checks its answer.
    *
+   * @throws StopSignal.Stopped where somebody asked to stop while it was waited for
    * @throws RlhfException where the function fails, or answers with another count or a number that
    *     is not finite
    */
@@ -50,7 +51,7 @@ public interface RewardFunction {
     double[] rewards;
     try {
       rewards = function.rewards(completions);
-    } catch (RlhfException e) {
+    } catch (RlhfException | StopSignal.Stopped e) {
       throw e;
     } catch (RuntimeException e) {
       throw RlhfException.input(

@@ -166,15 +166,15 @@ public final class TrainingRun implements AutoCloseable {
 
   /** Encodes rows as the run's keys say; prompts are no targets. */
   public RowEncoder encoder(DecoderSpec spec) {
+    return encoder(spec, longestRow(spec));
+  }
+
+  private RowEncoder encoder(DecoderSpec spec, int longest) {
     return new RowEncoder(
         tokenizer,
         spec.vocabularySize(),
         new RowEncoder.Options(
-            training.template(),
-            longestRow(spec),
-            training.overlong(),
-            training.appendEos(),
-            true));
+            training.template(), longest, training.overlong(), training.appendEos(), true));
   }
 
   /**
@@ -199,11 +199,11 @@ public final class TrainingRun implements AutoCloseable {
   }
 
   /**
-   * The most tokens of a prompt that leaves room for a response.
+   * Encodes prompts as the run's keys say; they may be so long that a response has room.
    *
    * @throws RlhfException where the model's context has no room for a prompt
    */
-  public int longestPrompt(DecoderSpec spec, int maxNewTokens) {
+  public RowEncoder promptEncoder(DecoderSpec spec, int maxNewTokens) {
     int longest = longestRow(spec) - maxNewTokens;
     if (longest < 1) {
       throw RlhfException.config(
@@ -211,7 +211,7 @@ public final class TrainingRun implements AutoCloseable {
                   + " and the model's context")
               .formatted(maxNewTokens, longestRow(spec)));
     }
-    return longest;
+    return encoder(spec, longest);
   }
 
   /**
@@ -411,6 +411,11 @@ public final class TrainingRun implements AutoCloseable {
   /** Whether steps are left and nobody asked to stop. */
   public boolean goesOn() {
     return step < job.totalSteps() && !context.stop().requested();
+  }
+
+  /** How somebody asks to stop. */
+  public StopSignal stop() {
+    return context.stop();
   }
 
   /** Whether somebody asked to stop. */

@@ -1,4 +1,4 @@
-package org.rlhf4j.raft;
+package org.rlhf4j.core.data;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -16,12 +16,12 @@ import org.junit.jupiter.params.provider.CsvSource;
 class PromptScheduleTest {
   @ParameterizedTest
   @CsvSource({"7,3", "7,5", "10,9", "10,10", "4,9", "1,1", "12,4"})
-  void everyPromptComesOnceInEveryEpochAndOnceAtMostInAnIteration(int prompts, int perIteration) {
-    PromptSchedule schedule = new PromptSchedule(prompts, perIteration, 5, true);
-    int size = Math.min(prompts, perIteration);
+  void everyPromptComesOnceInEveryEpochAndOnceAtMostInARound(int prompts, int perRound) {
+    PromptSchedule schedule = new PromptSchedule(prompts, perRound, 5, true);
+    int size = Math.min(prompts, perRound);
     int[] visits = new int[prompts];
-    for (int iteration = 0; iteration < 3 * prompts; iteration++) {
-      int[] chosen = schedule.of(iteration);
+    for (int round = 0; round < 3 * prompts; round++) {
+      int[] chosen = schedule.of(round);
       assertEquals(size, chosen.length);
       assertEquals(size, Arrays.stream(chosen).distinct().count());
       Arrays.stream(chosen).forEach(prompt -> visits[prompt]++);
@@ -42,6 +42,19 @@ class PromptScheduleTest {
     PromptSchedule whole = new PromptSchedule(5, 4, 5, false);
     assertArrayEquals(new int[] {4, 0, 1, 2}, whole.of(1));
     assertArrayEquals(new int[] {3, 4, 0, 1}, whole.of(2));
+  }
+
+  @Test
+  void aRoundIsTheSameWhateverWasAskedBefore() {
+    PromptSchedule inOrder = new PromptSchedule(7, 5, 3, true);
+    List<int[]> rounds = new ArrayList<>();
+    for (int round = 0; round < 30; round++) {
+      rounds.add(inOrder.of(round));
+    }
+    for (int round : new int[] {29, 3, 3, 4, 0, 17}) {
+      assertArrayEquals(rounds.get(round), inOrder.of(round));
+      assertArrayEquals(rounds.get(round), new PromptSchedule(7, 5, 3, true).of(round));
+    }
   }
 
   @Test

@@ -1,0 +1,73 @@
+package org.rlhf4j.ppo;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntToLongFunction;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.data.PromptSchedule;
+import org.rlhf4j.core.report.Console;
+
+/**
+ * The roll-outs of a run, as long as nothing ends one early.
+ *
+ * @param schedule which prompts come when
+ * @param prompts that are answered in all, each time that one comes
+ * @param totalSteps optimizer steps in all
+ */
+record RolloutPlan(PromptSchedule schedule, long prompts, long totalSteps) {
+
+  /**
+   * Plans a run, and says where there are fewer steps than asked for.
+   *
+   * @param stepsOn optimizer steps on a roll-out, by its prompts
+   * @param maxSteps no more than these are made; 0 or less: no limit
+   */
+  static RolloutPlan of(
+      PromptSchedule schedule,
+      long prompts,
+      IntToLongFunction stepsOn,
+      int maxSteps,
+      Console console) {
+    RolloutPlan plan = new RolloutPlan(schedule, prompts, 0);
+    int last = plan.rollouts() - 1;
+    long steps =
+        last * stepsOn.applyAsLong(schedule.size()) + stepsOn.applyAsLong(plan.size(last));
+    if (maxSteps > steps) {
+      console.warn(
+          ("max_steps %d: the run has %d steps and ends with them; total_episodes or"
+                  + " num_train_epochs make it longer")
+              .formatted(maxSteps, steps));
+    }
+    return new RolloutPlan(
+        schedule, prompts, maxSteps > 0 ? Math.min(steps, maxSteps) : steps);
+  }
+
+  int rollouts() {
+    return Math.toIntExact((prompts + schedule.size() - 1) / schedule.size());
+  }
+
+  /** Prompts of a roll-out: the last one has those that are left. */
+  int size(int rollout) {
+    return (int) Math.min(schedule.size(), prompts - before(rollout));
+  }
+
+  /** Prompts of the roll-outs before this one. */
+  long before(int rollout) {
+    return Math.min(prompts, (long) rollout * schedule.size());
+  }
+
+  /** The prompts of a roll-out. */
+  List<PromptRow> pick(int rollout, List<PromptRow> all) {
+    int[] places = schedule.of(rollout);
+    List<PromptRow> picked = new ArrayList<>();
+    for (int i = 0; i < size(rollout); i++) {
+      picked.add(all.get(places[i]));
+    }
+    return picked;
+  }
+
+  /** A roll-out's name for people. */
+  String phase(int rollout) {
+    return "roll-out " + (rollout + 1) + "/" + rollouts();
+  }
+}

@@ -1,0 +1,145 @@
+package org.rlhf4j.ppo;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.rlhf4j.core.config.Config;
+import org.rlhf4j.core.data.PromptRow;
+import org.rlhf4j.core.generate.Generator;
+import org.rlhf4j.core.generate.SamplingConfig;
+import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.testing.NativeMemory;
+import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.core.train.TrainingRun;
+
+/** Roll-outs leave nothing behind, whatever the networks are. */
+class RolloutMemoryTest {
+  private static final double ALLOWED_MIB = 8;
+  private static final SamplingConfig SAMPLING =
+      Config.of(SamplingConfig.class).set("max_new_tokens", 6).build();
+
+  @TempDir Path temporary;
+  private Path model;
+  private Path prompts;
+
+  @BeforeEach
+  void files() throws IOException {
+    model = TinyModel.causalLm(temporary.resolve("model"), 1);
+    prompts = Files.write(temporary.resolve("prompts.jsonl"), List.of("{\"prompt\": \"Tell\"}"));
+  }
+
+  /** Four prompts, others with every number. */
+  private static Responses.Draw draw(int number) {
+    List<PromptRow> rows = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      int[] ids = new int[3 + (number + i) % 5];
+      Arrays.setAll(ids, t -> 5 + (t + number) % 90);
+      rows.add(new PromptRow(i, "", ids));
+    }
+    return new Responses.Draw("test", rows, Map.of(), number);
+  }
+
+  private PpoConfig config(boolean usePeft) {
+    return Config.of(PpoConfig.class)
+        .set("model_name_or_path", model.toString())
+        .set("dataset_path", prompts.toString())
+        .set("output_dir", temporary.resolve("run").toString())
+        .set("dtype", "fp32")
+        .set("use_peft", usePeft)
+        .build();
+  }
+
+  private static Responses responses(TrainingRun run, Generator generator, int batchSize) {
+    return new Responses(
+        run,
+        generator,
+        new Rewards(completions -> new double[completions.size()], null, false),
+        new Responses.Settings(batchSize, 1, new StopSignal()));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "POLICY_HEAD, 1, 0, false",
+    "POLICY_HEAD, 2, 1, false",
+    "REFERENCE_BRANCH, 1, 1, false",
+    "SEPARATE, -1, 0, false",
+    "POLICY_HEAD, -1, 0, true"
+  })
+  void ofPpo(ValueNetwork value, int unfrozen, int valueLayers, boolean lora) {
+    PpoConfig config = config(lora);
+    try (TrainingRun run =
+            TrainingRun.open("ppo", config, config.training(), RunContext.silent());
+        PpoNetworks networks =
+            PpoNetworks.load(
+                run.torch(),
+                run.start(),
+                new PpoNetworks.Options(
+                    run.computeType(),
+                    run.trainable().lora(),
+                    1,
+                    unfrozen,
+                    value,
+                    valueLayers,
+                    null,
+                    1,
+                    Recording.FULL));
+        Generator generator =
+            Generator.of(networks.policy(), run.start(), run.tokenizer(), SAMPLING)) {
+      Responses.Settings settings = new Responses.Settings(3, 1, new StopSignal());
+      Rollouts rollouts =
+          new Rollouts(run, networks, responses(run, generator, 3), settings);
+      NativeMemory.assertStays(
+          run.torch(),
+          ALLOWED_MIB,
+          number -> {
+            try (TrunkCache cache = new TrunkCache(run.torch(), 4)) {
+              rollouts.make(draw(number), cache);
+            }
+            rollouts.make(draw(number), null);
+          });
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void ofGroups(boolean reference) {
+    PpoConfig config = config(false);
+    try (TrainingRun run =
+            TrainingRun.open("grpo", config, config.training(), RunContext.silent());
+        GroupNetworks networks =
+            GroupNetworks.load(
+                run.torch(),
+                run.start(),
+                new GroupNetworks.Options(
+                    run.computeType(), null, 1, 1, reference, 1, Recording.FULL));
+        Generator generator =
+            Generator.of(networks.policy(), run.start(), run.tokenizer(), SAMPLING)) {
+      GroupRollouts rollouts =
+          new GroupRollouts(
+              run,
+              networks,
+              responses(run, generator, 4),
+              new GroupRollouts.Settings(2, 4, new StopSignal()));
+      NativeMemory.assertStays(
+          run.torch(),
+          ALLOWED_MIB,
+          number -> {
+            try (GroupTrunk trunk = new GroupTrunk(run.torch())) {
+              rollouts.make(draw(number), 2, true, trunk);
+            }
+            rollouts.make(draw(number), 2, false, null);
+          });
+    }
+  }
+}
