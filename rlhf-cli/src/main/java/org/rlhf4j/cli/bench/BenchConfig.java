@@ -18,7 +18,7 @@ public record BenchConfig(
             doc =
                 "What is measured: steps of 8 rows of 128 tokens, steps of 8 pairs, 8 samples to"
                     + " each of 8 prompts, 64 + 64 tokens, or loading a language model once; ppo:"
-                    + " roll-outs of 32 responses, 64 + 32 tokens, half of the layers trained for 4"
+                    + " roll-outs of 32 responses, 64 + 32 tokens, the two upper blocks trained for 4"
                     + " epochs; grpo and rloo: 8 responses to each of 4 prompts, all layers trained 4"
                     + " times, with a reference.")
         Workload workload,

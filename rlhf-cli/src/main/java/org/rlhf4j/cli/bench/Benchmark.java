@@ -160,7 +160,7 @@ public final class Benchmark {
     double tokens = prompts + responses;
     double blocks = blockWeights();
     double head = headWeights();
-    double trained = (double) Math.max(1, spec.layers() / 2) / spec.layers();
+    double trained = (double) OnlineBenchmark.unfrozen(spec) / spec.layers();
     double drawing = 2 * (blocks + head) * responses + 2 * blocks * prompts;
     double scoring = 2 * blocks * (1 + trained) * tokens + 4 * head * responses;
     double learning = 6 * (blocks * trained * tokens + head * responses) * OnlineBenchmark.EPOCHS;

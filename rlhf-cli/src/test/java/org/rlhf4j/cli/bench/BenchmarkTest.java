@@ -9,6 +9,8 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.testing.TinyModel;
 
@@ -46,5 +48,24 @@ class BenchmarkTest {
     assertEquals("tiny", line.get("shape"));
     assertEquals(1, line.get("steps"));
     assertTrue((double) line.get("median") > 0);
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"PPO", "GRPO", "RLOO"})
+  void phasesOfARollOutMakeUpItsTime(BenchConfig.Workload workload) throws IOException {
+    Map<String, Object> line = run(workload);
+    // One roll-out to warm up, the last one has no next one that would end it.
+    assertEquals(2, line.get("steps"));
+    assertEquals("samples/s", line.get("unit"));
+    double phases = 0;
+    for (String phase : List.of("timing_s/sample", "timing_s/score", "timing_s/update")) {
+      double seconds = (double) line.get(phase);
+      assertTrue(seconds > 0, phase);
+      phases += seconds;
+    }
+    // Between them only metrics are written and prompts looked up.
+    double whole = OnlineBenchmark.SAMPLES / (double) line.get("low");
+    assertTrue(phases < 1.5 * whole, line.toString());
+    assertTrue(phases > 0.4 * OnlineBenchmark.SAMPLES / (double) line.get("high"), line.toString());
   }
 }
