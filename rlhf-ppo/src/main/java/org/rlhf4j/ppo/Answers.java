@@ -26,10 +26,7 @@ final class Answers {
    * @throws RlhfException where a prompt has no answer
    */
   static Map<Integer, Completion> load(
-      List<Path> paths,
-      EncodedDataset<PromptRow> prompts,
-      RowEncoder encoder,
-      int maxBadRows) {
+      List<Path> paths, EncodedDataset<PromptRow> prompts, RowEncoder encoder, int maxBadRows) {
     RowEncoder.Options options = encoder.options();
     RowEncoder whole =
         encoder.with(

@@ -42,7 +42,13 @@ public enum GroupLossType {
    */
   public record Batch(int responses, int tokens, int maxLength) {}
 
-  private record Part(int responses, int tokens) {}
+  /**
+   * What is computed side by side.
+   *
+   * @param responses how many
+   * @param tokens of all responses together
+   */
+  public record Part(int responses, int tokens) {}
 
   abstract double weight(int length, Part part, Batch batch);
 
@@ -50,13 +56,13 @@ public enum GroupLossType {
    * The weight of every token. A loss is the sum of token losses times their weights, so the losses
    * of a batch's parts add up to that of the batch.
    *
-   * @param lengths of the responses of the part at hand, in tokens
-   * @param batch the whole that it is a part of
+   * @param lengths of the responses at hand, in tokens
+   * @param part what they are computed in
+   * @param batch the whole
    * @return {@code [tokens]}, response after response
    */
-  public double[] weights(int[] lengths, Batch batch) {
-    Part part = new Part(lengths.length, Arrays.stream(lengths).sum());
-    double[] weights = new double[part.tokens];
+  public double[] weights(int[] lengths, Part part, Batch batch) {
+    double[] weights = new double[Arrays.stream(lengths).sum()];
     int start = 0;
     for (int length : lengths) {
       Arrays.fill(weights, start, start + length, weight(length, part, batch));

@@ -33,12 +33,14 @@ interface GroupMethod {
    * @param samples the responses
    * @param logProbs of the policy now, in nats, {@code [tokens]}, response after response
    * @param oldLogProbs of the policy that sampled, likewise
+   * @param part what they are computed in
    * @param batch the optimizer step that they are a part of
    */
   record Part(
       List<GroupSample> samples,
       double[] logProbs,
       double[] oldLogProbs,
+      GroupLossType.Part part,
       GroupLossType.Batch batch) {
     /** {@code [responses]}. */
     int[] lengths() {

@@ -162,7 +162,10 @@ final class GroupNetworks implements AutoCloseable {
   /** What there is, what is shared and what is trained. */
   NetworkTable table() {
     if (hydra != null) {
-      return new NetworkTable(PpoNetworks.lines(hydra));
+      return new NetworkTable(
+          PpoNetworks.lines(hydra).stream()
+              .map(line -> hasReference() ? line : withoutReference(line))
+              .toList());
     }
     List<NetworkTable.Line> lines = new ArrayList<>();
     String layers = PpoNetworks.range(0, policy.decoder().spec().layers());
@@ -175,6 +178,16 @@ final class GroupNetworks implements AutoCloseable {
       lines.add(new NetworkTable.Line("policy's adapters", layers, adapters, true));
     }
     return new NetworkTable(lines);
+  }
+
+  private static NetworkTable.Line withoutReference(NetworkTable.Line line) {
+    return line.part().equals(PpoNetworks.TOP_OF_REFERENCE)
+        ? new NetworkTable.Line(
+            "start of the policy's top, read by nothing while beta is 0",
+            line.layers(),
+            line.parameters(),
+            false)
+        : line;
   }
 
   @Override

@@ -4,8 +4,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.Consumer;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.TokenBatch;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The responses of a roll-out in parts that are always computed together: a group, or where that is
@@ -77,6 +79,17 @@ record GroupParts(List<TokenRow> rows, int partsOfGroup, List<int[]> places) {
       count += size;
     }
     return batches;
+  }
+
+  /** Computes a batch of parts, in pieces side by side where that is faster. */
+  void sideBySide(Torch torch, List<Integer> batch, Consumer<List<Integer>> work) {
+    torch.sideBySide(
+        batch,
+        batch.stream().mapToLong(part -> batch(List.of(part)).tokens()).sum(),
+        some -> {
+          work.accept(some);
+          return some;
+        });
   }
 
   /** The places of the rows of some parts, in the order of {@link #batch}. */

@@ -80,22 +80,33 @@ final class GroupRollouts {
                     .mapToObj(place -> TokenRowWriter.line(parts.rows().get(place)))
                     .toList(),
             () -> {
-              TokenBatch batch = parts.batch(some);
-              try (TensorScope scope = run.torch().scope()) {
-                Tensor states = networks.trunk(scope, batch);
-                if (trunk != null) {
-                  trunk.keep(parts, some, states);
-                }
-                if (logProbs != null) {
-                  spread(networks.logProbs(batch, states), parts, places, logProbs);
-                }
-                if (reference != null) {
-                  spread(networks.referenceLogProbs(batch, states), parts, places, reference);
-                }
-              }
+              parts.sideBySide(
+                  run.torch(), some, piece -> score(parts, piece, trunk, logProbs, reference));
               return places;
             });
         progress.advance(places.length);
+      }
+    }
+  }
+
+  private void score(
+      GroupParts parts,
+      List<Integer> some,
+      GroupTrunk trunk,
+      float[][] logProbs,
+      float[][] reference) {
+    TokenBatch batch = parts.batch(some);
+    int[] places = parts.placesOf(some);
+    try (TensorScope scope = run.torch().scope()) {
+      Tensor states = networks.trunk(scope, batch);
+      if (trunk != null) {
+        trunk.keep(parts, some, states);
+      }
+      if (logProbs != null) {
+        spread(networks.logProbs(batch, states), parts, places, logProbs);
+      }
+      if (reference != null) {
+        spread(networks.referenceLogProbs(batch, states), parts, places, reference);
       }
     }
   }

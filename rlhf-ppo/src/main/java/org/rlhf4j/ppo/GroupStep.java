@@ -103,21 +103,18 @@ final class GroupStep {
     networks.policy().startStep(optimization.steps());
     try (TensorScope scope = torch.scope()) {
       Gradients gradients = new Gradients(torch.ops(), scope, networks.policy().trained());
-      Sums sums = new Sums(new GroupLossType.Batch(responses, targets, longest));
+      GroupLossType.Batch step = new GroupLossType.Batch(responses, targets, longest);
+      Sums sums = new Sums(null, step);
       for (List<Integer> microBatch : work.microBatches()) {
-        TokenBatch batch = work.parts().batch(microBatch);
-        List<GroupSample> samples = work.samples(microBatch);
-        try (TensorScope ofBatch = scope.child()) {
-          Tensor kept = work.trunk() == null ? null : work.trunk().of(ofBatch, microBatch);
-          Tensor trunk = kept == null ? networks.trunk(ofBatch, batch) : kept;
-          float[] entropies =
-              networks.addGradients(
-                  batch, trunk, logProbs -> sums.loss(samples, logProbs), gradients);
-          for (float entropy : entropies) {
-            sums.entropy += (double) entropy / targets;
-          }
-        }
-        sums.computed += batch.tokens();
+        int tokens = work.samples(microBatch).stream().mapToInt(one -> one.ids().length).sum();
+        GroupLossType.Part part = new GroupLossType.Part(work.samples(microBatch).size(), tokens);
+        Gradients.inPieces(
+                torch,
+                List.of(gradients),
+                microBatch,
+                work.parts().batch(microBatch).tokens(),
+                (some, into) -> sums(work, some, new Sums(part, step), into.get(0)))
+            .forEach(sums::add);
       }
       if (!Double.isFinite(sums.loss)) {
         throw RlhfException.nonFinite(
@@ -128,8 +125,26 @@ final class GroupStep {
     }
   }
 
+  /** What some parts of a step add to its gradients and sums. */
+  private Sums sums(Work work, List<Integer> some, Sums sums, Gradients gradients) {
+    TokenBatch batch = work.parts().batch(some);
+    List<GroupSample> samples = work.samples(some);
+    try (TensorScope scope = torch.scope()) {
+      Tensor kept = work.trunk() == null ? null : work.trunk().of(scope, some);
+      Tensor trunk = kept == null ? networks.trunk(scope, batch) : kept;
+      float[] entropies =
+          networks.addGradients(batch, trunk, logProbs -> sums.loss(samples, logProbs), gradients);
+      for (float entropy : entropies) {
+        sums.entropy += (double) entropy / sums.batch.tokens();
+      }
+    }
+    sums.computed = batch.tokens();
+    return sums;
+  }
+
   /** Sums over micro-batches. */
   private final class Sums {
+    private final GroupLossType.Part part;
     private final GroupLossType.Batch batch;
     private final Map<String, Double> further = new LinkedHashMap<>();
     private boolean clips;
@@ -141,8 +156,22 @@ final class GroupStep {
     private double clippedLow;
     private double clippedHigh;
 
-    private Sums(GroupLossType.Batch batch) {
+    /** Of some of a part; the part is null for the sums of all. */
+    private Sums(GroupLossType.Part part, GroupLossType.Batch batch) {
+      this.part = part;
       this.batch = batch;
+    }
+
+    void add(Sums other) {
+      other.further.forEach((name, value) -> further.merge(name, value, Double::sum));
+      clips = other.clips;
+      computed += other.computed;
+      loss += other.loss;
+      entropy += other.entropy;
+      ratio += other.ratio;
+      largestLog = Math.max(largestLog, other.largestLog);
+      clippedLow += other.clippedLow;
+      clippedHigh += other.clippedHigh;
     }
 
     /** The derivative of the loss of some samples. */
@@ -157,7 +186,8 @@ final class GroupStep {
       for (int t = 0; t < now.length; t++) {
         largestLog = Math.max(largestLog, Math.abs(now[t] - before[t]));
       }
-      GroupMethod.Share share = method.loss(new GroupMethod.Part(samples, now, before, batch));
+      GroupMethod.Share share =
+          method.loss(new GroupMethod.Part(samples, now, before, part, batch));
       loss += share.loss();
       ratio += share.ratio();
       clippedLow += share.clippedLow();

@@ -237,11 +237,7 @@ final class GroupTraining {
     NetworkTable table = networks.table();
     int perRollout = plan.schedule().size() * group.numGenerations();
     RunBanner banner =
-        RunBanner.of(
-                run,
-                method.title(),
-                table.size(),
-                networks.policy().decoder().spec())
+        RunBanner.of(run, method.title(), table.size(), networks.policy().decoder().spec())
             .data("prompts", parts.prompts().data())
             .note(
                 "roll-outs",
@@ -394,7 +390,8 @@ final class GroupTraining {
   }
 
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
-  private void update(Parts parts, GroupStep step, GroupTrunk trunk, RolloutPlan plan, GroupState state) {
+  private void update(
+      Parts parts, GroupStep step, GroupTrunk trunk, RolloutPlan plan, GroupState state) {
     TrainingRun run = parts.run();
     GroupParts cut = cut(state);
     BatchPlan passes = passes(state);

@@ -1,8 +1,8 @@
 package org.rlhf4j.ppo;
 
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -15,7 +15,7 @@ import org.rlhf4j.core.torch.Torch;
 final class GroupTrunk implements AutoCloseable {
   private final Torch torch;
   private final TensorScope scope;
-  private final Map<Integer, Tensor> byPart = new HashMap<>();
+  private final Map<Integer, Tensor> byPart = new ConcurrentHashMap<>();
 
   /** An empty one. */
   GroupTrunk(Torch torch) {
@@ -26,9 +26,14 @@ final class GroupTrunk implements AutoCloseable {
   /** Computes the states of all parts, as a roll-out does on its way. */
   void fill(GroupNetworks networks, GroupParts parts, int batchSize) {
     for (List<Integer> batch : parts.batches(parts.all(), batchSize)) {
-      try (TensorScope ofBatch = torch.scope()) {
-        keep(parts, batch, networks.trunk(ofBatch, parts.batch(batch)));
-      }
+      parts.sideBySide(
+          torch,
+          batch,
+          some -> {
+            try (TensorScope ofPart = torch.scope()) {
+              keep(parts, some, networks.trunk(ofPart, parts.batch(some)));
+            }
+          });
     }
   }
 

@@ -85,7 +85,7 @@ public final class GrpoTrainer {
               part.oldLogProbs(),
               part.referenceLogProbs(),
               part.advantages(),
-              config.lossType().weights(lengths, part.batch()),
+              config.lossType().weights(lengths, part.part(), part.batch()),
               GroupLoss.Settings.grpo(config.group().clip(), config.group().beta()));
       double tokens = part.batch().tokens();
       return new Share(

@@ -42,6 +42,9 @@ public final class PpoNetworks implements AutoCloseable {
   /** The file that the value network's weights are kept in. */
   public static final String VALUE_FILE = "value_head.safetensors";
 
+  /** The line of the table for the frozen blocks that only the reference has. */
+  static final String TOP_OF_REFERENCE = "reference, its top";
+
   private static final String HEAD = "v_head.";
 
   private final Torch torch;
@@ -498,7 +501,8 @@ public final class PpoNetworks implements AutoCloseable {
     List<NetworkTable.Line> lines = new ArrayList<>();
     if (trained.adapter() != null) {
       lines.add(
-          new NetworkTable.Line("model, shared; without adapters the reference", range(0, layers), all, false));
+          new NetworkTable.Line(
+              "model, shared; without adapters the reference", range(0, layers), all, false));
       lines.add(new NetworkTable.Line("policy's adapters", range(0, layers), policy, true));
     } else {
       if (trunk > 0) {
@@ -510,7 +514,8 @@ public final class PpoNetworks implements AutoCloseable {
         long moving = count(hydra.trainedEmbeddings());
         own -= moving;
         if (moving > 0) {
-          lines.add(new NetworkTable.Line("trunk's trained embeddings, as in trlX", "", moving, true));
+          lines.add(
+              new NetworkTable.Line("trunk's trained embeddings, as in trlX", "", moving, true));
         }
         policy -= moving;
         lines.add(
@@ -519,12 +524,13 @@ public final class PpoNetworks implements AutoCloseable {
                 "embeddings, " + range(0, trunk),
                 all - own - moving,
                 false));
-        lines.add(new NetworkTable.Line("reference, its top", range(trunk, layers), own, false));
+        lines.add(new NetworkTable.Line(TOP_OF_REFERENCE, range(trunk, layers), own, false));
       } else {
         lines.add(new NetworkTable.Line("reference", range(0, layers), all, false));
       }
       lines.add(
-          new NetworkTable.Line(trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
+          new NetworkTable.Line(
+              trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
     }
     return lines;
   }

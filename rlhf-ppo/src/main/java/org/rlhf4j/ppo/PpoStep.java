@@ -80,22 +80,19 @@ final class PpoStep {
       }
       Sums sums = new Sums(targets);
       for (int[] places : microBatches) {
-        List<Experience> part = Arrays.stream(places).mapToObj(samples::get).toList();
-        TokenBatch batch = TokenBatch.ofTargets(part.stream().map(Experience::row).toList());
-        try (TensorScope ofBatch = scope.child()) {
-          PpoNetworks.States states =
-              cache == null ? networks.states(ofBatch, batch) : cache.of(ofBatch, places);
-          float[] entropies =
-              networks.addGradients(
-                  batch,
-                  states,
-                  (logProbs, values) -> loss(part, sums, logProbs, values),
-                  gradients);
-          for (float entropy : entropies) {
-            sums.entropy += (double) entropy / sums.targets;
-          }
-        }
-        sums.computed += batch.tokens();
+        Gradients.inPieces(
+                torch,
+                gradients,
+                Arrays.stream(places).boxed().toList(),
+                Arrays.stream(places).mapToLong(place -> samples.get(place).row().length()).sum(),
+                (some, into) ->
+                    sums(
+                        samples,
+                        some.stream().mapToInt(Integer::intValue).toArray(),
+                        cache,
+                        sums.targets,
+                        into))
+            .forEach(sums::add);
       }
       double loss = sums.loss(config);
       if (!Double.isFinite(loss)) {
@@ -106,6 +103,30 @@ final class PpoStep {
       Optimization.Update update = guard.test(figures) ? optimization.step(gradients) : null;
       return new Outcome(update, loss, sums.computed, figures);
     }
+  }
+
+  /** What some samples of a step add to its gradients and sums. */
+  private Sums sums(
+      List<Experience> samples,
+      int[] places,
+      TrunkCache cache,
+      long targets,
+      List<Gradients> gradients) {
+    Sums sums = new Sums(targets);
+    List<Experience> part = Arrays.stream(places).mapToObj(samples::get).toList();
+    TokenBatch batch = TokenBatch.ofTargets(part.stream().map(Experience::row).toList());
+    try (TensorScope scope = torch.scope()) {
+      PpoNetworks.States states =
+          cache == null ? networks.states(scope, batch) : cache.of(scope, places);
+      float[] entropies =
+          networks.addGradients(
+              batch, states, (logProbs, values) -> loss(part, sums, logProbs, values), gradients);
+      for (float entropy : entropies) {
+        sums.entropy += (double) entropy / targets;
+      }
+    }
+    sums.computed = batch.tokens();
+    return sums;
   }
 
   /** The rows of a step as lines of a data file on which they can be looked at. */
@@ -180,6 +201,20 @@ final class PpoStep {
 
     private Sums(long targets) {
       this.targets = targets;
+    }
+
+    void add(Sums other) {
+      computed += other.computed;
+      policyLoss += other.policyLoss;
+      valueLoss += other.valueLoss;
+      entropy += other.entropy;
+      approximateKl += other.approximateKl;
+      klToOld += other.klToOld;
+      largestLogRatio = Math.max(largestLogRatio, other.largestLogRatio);
+      policyClipped += other.policyClipped;
+      valueClipped += other.valueClipped;
+      ratio += other.ratio;
+      squaredRatios += other.squaredRatios;
     }
 
     void add(PpoLoss.Policy policy, PpoLoss.Value value) {

@@ -277,8 +277,7 @@ public final class PpoTrainer {
     String valueFolder = config.network().valueModelNameOrPath();
     return FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
         .withReward(opened.identity())
-        .with(
-            "value_model_name_or_path", valueFolder == null ? null : Path.of(valueFolder));
+        .with("value_model_name_or_path", valueFolder == null ? null : Path.of(valueFolder));
   }
 
   private OnlinePrompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
@@ -301,10 +300,7 @@ public final class PpoTrainer {
     Long asked = config.rollout().totalEpisodes();
     return RolloutPlan.of(
         new PromptSchedule(
-            size,
-            config.rollout().rolloutBatchSize(),
-            training.seed(),
-            training.shuffleDataset()),
+            size, config.rollout().rolloutBatchSize(), training.seed(), training.shuffleDataset()),
         asked == null ? Math.max(1, Math.round(training.numTrainEpochs() * size)) : asked,
         samples -> passes(samples, 0).totalSteps(),
         training.maxSteps(),

@@ -98,7 +98,7 @@ public final class ReinforcePlusPlusTrainer {
               part.oldLogProbs(),
               null,
               part.advantages(),
-              GroupLossType.DAPO.weights(part.lengths(), part.batch()),
+              GroupLossType.DAPO.weights(part.lengths(), part.part(), part.batch()),
               GroupLoss.Settings.reinforcePlusPlus(config.group().clip()));
       return new Share(
           loss.loss(),

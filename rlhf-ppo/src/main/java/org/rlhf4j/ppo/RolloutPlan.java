@@ -30,16 +30,14 @@ record RolloutPlan(PromptSchedule schedule, long prompts, long totalSteps) {
       Console console) {
     RolloutPlan plan = new RolloutPlan(schedule, prompts, 0);
     int last = plan.rollouts() - 1;
-    long steps =
-        last * stepsOn.applyAsLong(schedule.size()) + stepsOn.applyAsLong(plan.size(last));
+    long steps = last * stepsOn.applyAsLong(schedule.size()) + stepsOn.applyAsLong(plan.size(last));
     if (maxSteps > steps) {
       console.warn(
           ("max_steps %d: the run has %d steps and ends with them; total_episodes or"
                   + " num_train_epochs make it longer")
               .formatted(maxSteps, steps));
     }
-    return new RolloutPlan(
-        schedule, prompts, maxSteps > 0 ? Math.min(steps, maxSteps) : steps);
+    return new RolloutPlan(schedule, prompts, maxSteps > 0 ? Math.min(steps, maxSteps) : steps);
   }
 
   int rollouts() {

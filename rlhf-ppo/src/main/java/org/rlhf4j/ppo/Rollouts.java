@@ -60,11 +60,15 @@ final class Rollouts {
         run.console().progress(draw.phase() + ": score", rows.size(), "responses")) {
       for (int[] places : TrunkCache.batches(rows, settings.batchSize())) {
         settings.stop().check();
-        List<TokenRow> part = Arrays.stream(places).mapToObj(rows::get).toList();
         List<PpoNetworks.Scored> found =
             run.guarded(
-                () -> part.stream().map(TokenRowWriter::line).toList(),
-                () -> score(part, places, cache));
+                () ->
+                    Arrays.stream(places)
+                        .mapToObj(place -> TokenRowWriter.line(rows.get(place)))
+                        .toList(),
+                () ->
+                    TrunkCache.sideBySide(
+                        run.torch(), rows, places, (part, some) -> score(part, some, cache)));
         for (int i = 0; i < places.length; i++) {
           scored[places[i]] = found.get(i);
         }

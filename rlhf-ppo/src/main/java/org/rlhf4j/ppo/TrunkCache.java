@@ -39,14 +39,36 @@ final class TrunkCache implements AutoCloseable {
     return batches;
   }
 
+  /** Computes some rows of a batch: the rows, and their places. */
+  interface Part<R> {
+    List<R> compute(List<TokenRow> rows, int[] places);
+  }
+
+  /** Computes a batch, in pieces side by side where that is faster. */
+  static <R> List<R> sideBySide(Torch torch, List<TokenRow> rows, int[] places, Part<R> part) {
+    return torch.sideBySide(
+        Arrays.stream(places).boxed().toList(),
+        Arrays.stream(places).mapToLong(place -> rows.get(place).length()).sum(),
+        some ->
+            part.compute(
+                some.stream().map(rows::get).toList(),
+                some.stream().mapToInt(Integer::intValue).toArray()));
+  }
+
   /** Computes the states of all rows, as a roll-out does on its way. */
   static TrunkCache of(Torch torch, PpoNetworks networks, List<TokenRow> rows, int batchSize) {
     TrunkCache cache = new TrunkCache(torch, rows.size());
     for (int[] places : batches(rows, batchSize)) {
-      List<TokenRow> part = Arrays.stream(places).mapToObj(rows::get).toList();
-      try (TensorScope ofBatch = torch.scope()) {
-        cache.keep(places, part, networks.states(ofBatch, TokenBatch.ofTargets(part)));
-      }
+      sideBySide(
+          torch,
+          rows,
+          places,
+          (part, some) -> {
+            try (TensorScope ofPart = torch.scope()) {
+              cache.keep(some, part, networks.states(ofPart, TokenBatch.ofTargets(part)));
+            }
+            return part;
+          });
     }
     return cache;
   }

@@ -111,7 +111,10 @@ class GroupMethodsTest {
   void appendixA8Aggregation(GroupLossType type, double expected) {
     double[] losses = {.5, -.2, .1, 1};
     GroupLossType.Batch batch = new GroupLossType.Batch(2, 4, 8);
-    assertEquals(expected, dot(losses, type.weights(new int[] {3, 1}, batch)), 1e-6);
+    assertEquals(
+        expected,
+        dot(losses, type.weights(new int[] {3, 1}, new GroupLossType.Part(2, 4), batch)),
+        1e-6);
   }
 
   /** Two parts of a batch: by TRL each part counts by its share of the responses in BNPO. */
@@ -119,9 +122,13 @@ class GroupMethodsTest {
   @EnumSource(GroupLossType.class)
   void aggregationOfParts(GroupLossType type) {
     GroupLossType.Batch batch = new GroupLossType.Batch(3, 6, 8);
-    double first = dot(new double[] {.5, -.2, .1}, type.weights(new int[] {3}, batch));
+    double first =
+        dot(
+            new double[] {.5, -.2, .1},
+            type.weights(new int[] {3}, new GroupLossType.Part(1, 3), batch));
     double[] losses = {1, 2, .2};
-    double second = dot(losses, type.weights(new int[] {1, 2}, batch));
+    double second =
+        dot(losses, type.weights(new int[] {1, 2}, new GroupLossType.Part(2, 3), batch));
     double byHand =
         switch (type) {
           case GRPO -> (.4 / 3 + 1 + 1.1) / 3;

@@ -22,6 +22,7 @@ import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.SameRuns;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
@@ -109,6 +110,24 @@ class GroupResumeTest {
             new Point(Place.METRICS, 8, false));
     runs.train(method, "whole", keys(more));
     assertInterruptible(method, more, points);
+  }
+
+  @Test
+  void soItDoesWherePartsAreComputedSideBySide() throws IOException {
+    String more = "beta=0.05;num_layers_unfrozen=1;per_device_train_batch_size=2";
+    try (Torch torch = Torch.open("cpu")) {
+      int before = torch.threads();
+      torch.setThreads(2);
+      try {
+        runs.train(Method.GRPO, "whole", keys(more));
+        assertInterruptible(
+            Method.GRPO,
+            more,
+            List.of(new Point(Place.METRICS, 4, false), new Point(Place.METRICS, 7, true)));
+      } finally {
+        torch.setThreads(before);
+      }
+    }
   }
 
   /** One step for each roll-out, and no pass but the sampling before it. */

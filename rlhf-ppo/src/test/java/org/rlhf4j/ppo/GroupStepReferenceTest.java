@@ -88,6 +88,30 @@ class GroupStepReferenceTest {
   })
   void lossesAreThoseOfThePapers(Method method, double beta, double temperature, String more)
       throws IOException {
+    assertLosses(method, beta, temperature, more);
+  }
+
+  /** Also where the parts of a step are computed side by side. */
+  @ParameterizedTest
+  @CsvSource({
+    "GRPO, 0.1, 1, loss_type=bnpo;per_device_train_batch_size=8",
+    "RLOO, 0.1, 1, epsilon_high=0.3"
+  })
+  void soTheyAreSideBySide(Method method, double beta, double temperature, String more)
+      throws IOException {
+    try (Torch torch = Torch.open("cpu")) {
+      int before = torch.threads();
+      torch.setThreads(2);
+      try {
+        assertLosses(method, beta, temperature, more);
+      } finally {
+        torch.setThreads(before);
+      }
+    }
+  }
+
+  private void assertLosses(Method method, double beta, double temperature, String more)
+      throws IOException {
     List<Object> keys =
         new ArrayList<>(List.of("beta", beta, "temperature", temperature, "num_iterations", 2));
     keys.addAll(List.of("total_episodes", 2 * SIZE, "save_steps", 1, "save_total_limit", 0));

@@ -108,10 +108,15 @@ class GroupStepTest {
               part.oldLogProbs(),
               part.referenceLogProbs(),
               part.advantages(),
-              GroupLossType.DAPO.weights(part.lengths(), part.batch()),
+              GroupLossType.DAPO.weights(part.lengths(), part.part(), part.batch()),
               GroupLoss.Settings.grpo(ClipRange.of(0.2), 0.1));
       return new Share(
-          loss.loss(), loss.derivative(), loss.tokens().ratios() / part.batch().tokens(), 0, 0, Map.of());
+          loss.loss(),
+          loss.derivative(),
+          loss.tokens().ratios() / part.batch().tokens(),
+          0,
+          0,
+          Map.of());
     }
   }
 
@@ -168,7 +173,9 @@ class GroupStepTest {
       GroupStep.Work work = new GroupStep.Work(samples, parts, parts.batches(parts.all(), 2), null);
       Invariants invariants = new Invariants(networks::referenceFingerprint, ElementType.FP32);
       RlhfException thrown =
-          assertThrows(RlhfException.class, () -> step.run(work, found -> invariants.requireRatioOne(found.mean())));
+          assertThrows(
+              RlhfException.class,
+              () -> step.run(work, found -> invariants.requireRatioOne(found.mean())));
       assertTrue(thrown.getMessage().startsWith("the ratio of new to old"), thrown.getMessage());
       assertEquals(0, optimization.steps());
       assertEquals(6, work.lines().size());

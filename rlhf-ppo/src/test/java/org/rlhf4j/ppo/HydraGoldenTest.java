@@ -188,7 +188,8 @@ class HydraGoldenTest {
       assertClose(golden.atTargets("value_branch_1.values"), values, "values");
       movePolicy(torch, golden, networks);
       assertArrayEquals(values, networks.score(golden.batch(), null).values());
-      assertTrue(networks.table().lines().stream().anyMatch(line -> line.part().equals("value branch")));
+      assertTrue(
+          networks.table().lines().stream().anyMatch(line -> line.part().equals("value branch")));
     }
   }
 }

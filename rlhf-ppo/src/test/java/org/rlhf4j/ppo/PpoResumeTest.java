@@ -9,10 +9,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -22,6 +24,7 @@ import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
@@ -47,6 +50,8 @@ class PpoResumeTest {
   /** Networks that a run is made with. */
   private enum Layout {
     HEAD("num_layers_unfrozen", "1"),
+    /** With a reward for each token. */
+    DENSE("num_layers_unfrozen", "1"),
     REFERENCE_BRANCH(
         "num_layers_unfrozen",
         "1",
@@ -119,7 +124,13 @@ class PpoResumeTest {
 
   private record Point(Place place, int at, boolean killed) {}
 
-  private void run(ConfigBuilder<PpoConfig> builder, Point point, StopSignal stop) {
+  private static final TokenRewardFunction OF_TOKENS =
+      completions ->
+          completions.stream()
+              .map(c -> Arrays.stream(c.ids()).mapToDouble(id -> id < 64 ? 1 : 0).toArray())
+              .toArray(double[][]::new);
+
+  private void run(ConfigBuilder<PpoConfig> builder, Layout layout, Point point, StopSignal stop) {
     int[] counts = new int[2];
     Runnable interrupt =
         () -> {
@@ -128,12 +139,21 @@ class PpoResumeTest {
           }
           stop.request(ExitCode.TERMINATED);
         };
-    RewardFunction reward =
-        completions -> {
+    Runnable look =
+        () -> {
           if (point.place() == Place.REWARD && ++counts[0] == point.at()) {
             interrupt.run();
           }
+        };
+    RewardFunction ofResponses =
+        completions -> {
+          look.run();
           return PpoTrainerTest.SMALL_IDS.rewards(completions);
+        };
+    TokenRewardFunction ofTokens =
+        completions -> {
+          look.run();
+          return OF_TOKENS.tokenRewards(completions);
         };
     Consumer<Map<String, Object>> listener =
         row -> {
@@ -144,17 +164,19 @@ class PpoResumeTest {
     new PpoTrainer(
             builder.build(),
             new RunContext(Console.silent(), stop, listener::accept, List.of()),
-            reward)
+            layout == Layout.DENSE ? ofTokens : ofResponses)
         .train();
   }
 
-  private void train(ConfigBuilder<PpoConfig> builder) {
-    new PpoTrainer(builder.build(), RunContext.silent(), PpoTrainerTest.SMALL_IDS).train();
+  private void train(ConfigBuilder<PpoConfig> builder, Layout layout) {
+    RewardFunction reward = layout == Layout.DENSE ? OF_TOKENS : PpoTrainerTest.SMALL_IDS;
+    new PpoTrainer(builder.build(), RunContext.silent(), reward).train();
   }
 
   @ParameterizedTest
   @CsvSource({
     "HEAD, fp32, false",
+    "DENSE, fp32, false",
     "REFERENCE_BRANCH, fp32, false",
     "SEPARATE, fp32, false",
     "LORA, fp32, false",
@@ -166,6 +188,24 @@ class PpoResumeTest {
     "TRLX_OLDEST, fp32, false"
   })
   void anInterruptedRunEndsAsIfItHadNotBeen(Layout layout, String dtype, boolean stopsEarly)
+      throws IOException {
+    assertInterruptible(layout, dtype, stopsEarly);
+  }
+
+  @Test
+  void soItDoesWhereRowsAreComputedSideBySide() throws IOException {
+    try (Torch torch = Torch.open("cpu")) {
+      int before = torch.threads();
+      torch.setThreads(2);
+      try {
+        assertInterruptible(Layout.REFERENCE_BRANCH, "fp32", false);
+      } finally {
+        torch.setThreads(before);
+      }
+    }
+  }
+
+  private void assertInterruptible(Layout layout, String dtype, boolean stopsEarly)
       throws IOException {
     // Rows: held-out, the first roll-out, its steps 1 to 4, the second roll-out, step 5, held-out.
     // Rewards: held-out, two of a roll-out, two to look at samples alone, two of a roll-out.
@@ -179,7 +219,7 @@ class PpoResumeTest {
             new Point(Place.REWARD, 7, true),
             // In an evaluation.
             new Point(Place.METRICS, 8, false));
-    train(early(builder("whole", layout, dtype), stopsEarly));
+    train(early(builder("whole", layout, dtype), stopsEarly), layout);
     Path whole = temporary.resolve("whole");
     assertEquals(
         stopsEarly,
@@ -190,14 +230,14 @@ class PpoResumeTest {
       if (point.killed()) {
         assertThrows(
             Killed.class,
-            () -> run(early(builder(output, layout, dtype), stopsEarly), point, stop));
+            () -> run(early(builder(output, layout, dtype), stopsEarly), layout, point, stop));
       } else {
-        run(early(builder(output, layout, dtype), stopsEarly), point, stop);
+        run(early(builder(output, layout, dtype), stopsEarly), layout, point, stop);
         assertTrue(stop.requested());
       }
       Path broken = temporary.resolve(output);
       assertFalse(Files.exists(broken.resolve("config.json")), point.toString());
-      train(early(builder(output, layout, dtype), stopsEarly));
+      train(early(builder(output, layout, dtype), stopsEarly), layout);
       assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), point.toString());
       SameRuns.assertSameFile(whole, broken, "value_head.safetensors");
       SameRuns.assertSameFile(

@@ -22,6 +22,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -36,6 +37,7 @@ import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 
@@ -177,7 +179,9 @@ class PpoTrainerTest {
     "per_device_train_batch_size, 2, policy_head, 0",
     "per_device_train_batch_size, 2, reference_branch, 1",
     "cache_trunk, false, policy_head, 0",
-    "cache_trunk, false, reference_branch, 1"
+    "cache_trunk, false, reference_branch, 1",
+    "threads, 2, policy_head, 0",
+    "threads, 2, separate, 0"
   })
   void howAStepIsComputedChangesNothing(String key, String value, String network, int layers) {
     List<List<Map<String, Object>>> runs = new ArrayList<>();
@@ -188,7 +192,11 @@ class PpoTrainerTest {
               .set("value_network", network)
               .set("num_value_layers_unfrozen", layers)
               .set("entropy_coef", 0.01);
-      runs.add(train(other ? builder.set(key, value) : builder, SMALL_IDS));
+      if (other && key.equals("threads")) {
+        runs.add(withThreads(Integer.parseInt(value), () -> train(builder, SMALL_IDS)));
+      } else {
+        runs.add(train(other ? builder.set(key, value) : builder, SMALL_IDS));
+      }
     }
     for (String name :
         List.of("loss", "grad_norm", "loss/value_avg", "policy/entropy_avg", "val/ratio")) {
@@ -197,6 +205,18 @@ class PpoTrainerTest {
       assertEquals(8, one.size());
       for (int i = 0; i < one.size(); i++) {
         assertEquals(one.get(i), two.get(i), 1e-5 * Math.max(1, one.get(i)), name + " " + i);
+      }
+    }
+  }
+
+  private static <T> T withThreads(int threads, Supplier<T> body) {
+    try (Torch torch = Torch.open("cpu")) {
+      int before = torch.threads();
+      torch.setThreads(threads);
+      try {
+        return body.get();
+      } finally {
+        torch.setThreads(before);
       }
     }
   }

@@ -78,8 +78,7 @@ class RolloutMemoryTest {
   })
   void ofPpo(ValueNetwork value, int unfrozen, int valueLayers, boolean lora) {
     PpoConfig config = config(lora);
-    try (TrainingRun run =
-            TrainingRun.open("ppo", config, config.training(), RunContext.silent());
+    try (TrainingRun run = TrainingRun.open("ppo", config, config.training(), RunContext.silent());
         PpoNetworks networks =
             PpoNetworks.load(
                 run.torch(),
@@ -97,8 +96,7 @@ class RolloutMemoryTest {
         Generator generator =
             Generator.of(networks.policy(), run.start(), run.tokenizer(), SAMPLING)) {
       Responses.Settings settings = new Responses.Settings(3, 1, new StopSignal());
-      Rollouts rollouts =
-          new Rollouts(run, networks, responses(run, generator, 3), settings);
+      Rollouts rollouts = new Rollouts(run, networks, responses(run, generator, 3), settings);
       NativeMemory.assertStays(
           run.torch(),
           ALLOWED_MIB,

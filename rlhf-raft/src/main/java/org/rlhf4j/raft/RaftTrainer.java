@@ -321,7 +321,11 @@ public final class RaftTrainer {
     figures.put(MetricNames.SELECTION_DROPPED, completions.size() - selected.length);
     figures.put(MetricNames.SELECTION_DISCARDED, outcome.discarded().length);
     run.write(figures);
-    show(run, phase + ", before its training", rollout, training.effectiveEvalStrategy() == EvalStrategy.NO);
+    show(
+        run,
+        phase + ", before its training",
+        rollout,
+        training.effectiveEvalStrategy() == EvalStrategy.NO);
     state.rolledOut(rows, rollout.meanReward());
     return true;
   }

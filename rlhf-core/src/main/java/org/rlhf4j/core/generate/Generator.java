@@ -107,7 +107,11 @@ public final class Generator implements AutoCloseable {
       for (int i = from; i < to; i++) {
         batch.add(prompts.get(byLength[i]));
       }
-      List<List<Response>> found = new Batch(batch, plan).run();
+      List<List<Response>> found =
+          model
+              .torch()
+              .sideBySide(
+                  batch, (long) batch.size() * plan.samples(), some -> new Batch(some, plan).run());
       for (int i = from; i < to; i++) {
         responses.set(byLength[i], found.get(i - from));
       }

@@ -4,6 +4,10 @@ import ai.djl.Device;
 import ai.djl.engine.Engine;
 import ai.djl.pytorch.engine.PtNDManager;
 import ai.djl.pytorch.jni.JniUtils;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import org.rlhf4j.core.RlhfException;
 
 /**
@@ -11,10 +15,14 @@ import org.rlhf4j.core.RlhfException;
  * library once per process; closing it frees all tensors that were made through it.
  */
 public final class Torch implements AutoCloseable {
+  /** Fewer do not pay: matrix products pack the weights once for each piece. */
+  private static final int ROWS_OF_A_PIECE = 8;
+
   private final Engine engine;
   private final Device device;
   private final TensorScope root;
   private final Ops ops;
+  private final Workers workers = new Workers();
 
   private Torch(Engine engine, Device device) {
     this.engine = engine;
@@ -100,8 +108,53 @@ public final class Torch implements AutoCloseable {
     JniUtils.setNumThreads(threads);
   }
 
+  /**
+   * Computes items that do not depend on each other. On a processor with several threads they are
+   * dealt to as many pieces as have enough to do, which are computed side by side, each with its
+   * share of the threads; a GPU has them all at once.
+   *
+   * @param items at least one; dealt in turns, so that pieces of items in order of their size are
+   *     alike
+   * @param rows of a matrix product on all items
+   * @param work the result of some items. It runs in other threads: what it reads must not change
+   *     meanwhile, and its scopes are its own. What it throws is thrown when nothing is running any
+   *     more.
+   * @return the results of the pieces
+   */
+  public <T, R> List<R> inPieces(List<T> items, long rows, Function<List<T>, R> work) {
+    long most = isCpu() ? Math.min(threads(), rows / ROWS_OF_A_PIECE) : 1;
+    int pieces = (int) Math.max(1, Math.min(items.size(), most));
+    if (pieces == 1) {
+      return List.of(work.apply(items));
+    }
+    List<Supplier<R>> parts = new ArrayList<>();
+    for (int piece = 0; piece < pieces; piece++) {
+      List<T> dealt = new ArrayList<>();
+      for (int i = piece; i < items.size(); i += pieces) {
+        dealt.add(items.get(i));
+      }
+      parts.add(() -> work.apply(dealt));
+    }
+    return workers.run(parts, Math.max(1, threads() / pieces));
+  }
+
+  /**
+   * As {@link #inPieces}, for work with a result for each item.
+   *
+   * @return the results, in the order of the items
+   */
+  public <T, R> List<R> sideBySide(List<T> items, long rows, Function<List<T>, List<R>> work) {
+    List<List<R>> pieces = inPieces(items, rows, work);
+    List<R> results = new ArrayList<>();
+    for (int i = 0; i < items.size(); i++) {
+      results.add(pieces.get(i % pieces.size()).get(i / pieces.size()));
+    }
+    return results;
+  }
+
   @Override
   public void close() {
+    workers.close();
     ops.close();
     root.close();
   }

@@ -151,6 +151,19 @@ class GeneratorTest {
           }
         }
       }
+      // In pieces side by side.
+      int before = torch.threads();
+      for (int threads : new int[] {2, 5}) {
+        torch.setThreads(threads);
+        List<List<Response>> found = generate(model, config, eosIds, prompts, 8, 64);
+        for (int p = 0; p < prompts.size(); p++) {
+          for (int k = 0; k < 8; k++) {
+            String where = threads + " threads, " + p + "/" + k;
+            assertSameTokens(reference.get(p).get(k), found.get(p).get(k), where);
+          }
+        }
+      }
+      torch.setThreads(before);
       // Other mates in another order; what names a prompt is its index, not its place.
       List<PromptRow> some = List.of(prompts.get(6), prompts.get(1), prompts.get(4));
       List<List<Response>> found = generate(model, config, eosIds, some, 2, 64);
