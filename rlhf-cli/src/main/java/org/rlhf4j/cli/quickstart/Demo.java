@@ -11,14 +11,16 @@ public final class Demo {
   /** Which experiment. */
   public enum Name {
     /** Proxy and gold reward against the distance from the SFT model. */
-    OVER_OPTIMISATION("over-optimisation"),
+    OVER_OPTIMISATION("over-optimisation", 6),
     /** Networks of PPO beside each other. */
-    PPO_ABLATIONS("ppo-ablations");
+    PPO_ABLATIONS("ppo-ablations", 4);
 
     private final String word;
+    private final int seeds;
 
-    Name(String word) {
+    Name(String word, int seeds) {
       this.word = word;
+      this.seeds = seeds;
     }
 
     @Override
@@ -27,7 +29,9 @@ public final class Demo {
     }
   }
 
-  /** The keys of {@code demo}. {@link #outputDir()} is null where none is given. */
+  /**
+   * The keys of {@code demo}. {@link #outputDir()} and {@link #seeds()} are null where none is given.
+   */
   public record DemoConfig(
       @Key(
               doc =
@@ -41,7 +45,13 @@ public final class Demo {
               defaultValue = Key.NONE)
           Path outputDir,
       @Key(doc = "The first seed.", defaultValue = "42", atLeast = 0) long seed,
-      @Key(doc = "Seeds, one after the other.", defaultValue = "3", atLeast = 2) int seeds) {}
+      @Key(
+              doc =
+                  "How many seeds, two at a time; none: 6 for over-optimisation, 4 for"
+                      + " ppo-ablations.",
+              defaultValue = Key.NONE,
+              atLeast = 2)
+          Integer seeds) {}
 
   private Demo() {}
 
@@ -56,14 +66,17 @@ public final class Demo {
             ? ToyFolder.free(ToyFolder.RUNS, config.demo().toString())
             : config.outputDir();
     ToyFolder.requireEmpty(folder);
+    int count = config.seeds() == null ? config.demo().seeds : config.seeds();
     List<Long> seeds =
-        LongStream.range(config.seed(), config.seed() + config.seeds()).boxed().toList();
+        LongStream.range(config.seed(), config.seed() + count).boxed().toList();
     context.console().line("Everything goes to " + folder);
     switch (config.demo()) {
       case OVER_OPTIMISATION ->
           new OverOptimisation(folder, OverOptimisation.Sizes.standard(), seeds, context).run();
       case PPO_ABLATIONS ->
-          new PpoAblations(folder, Recipe.standard(), seeds, context).run(commandLine);
+          new PpoAblations(
+                  folder, Recipe.standard(), NetworkCosts.Sizes.standard(), seeds, context)
+              .run(commandLine);
     }
   }
 }

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.IntToDoubleFunction;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -52,7 +53,7 @@ final class OverOptimisation {
    * @param evaluateEvery roll-outs or iterations between two policies that are looked at
    */
   record Sizes(Recipe world, int drawn, List<Integer> bestOf, int evaluateEvery) {
-    /** Under 20 minutes on two cores for three seeds. */
+    /** Under 20 minutes on two cores for six seeds. */
     static Sizes standard() {
       return new Sizes(
           new Recipe(
@@ -61,7 +62,7 @@ final class OverOptimisation {
               4,
               new Recipe.Raft(8, 48),
               new Recipe.Ppo(16, 128, 0),
-              64,
+              48,
               4,
               new Recipe.Rates(2e-3, 2e-3, 3e-4, 1e-3, 2, 4)),
           64,
@@ -97,54 +98,51 @@ final class OverOptimisation {
 
   /** Runs all of it; where somebody asks to stop, nothing is left but the trainings so far. */
   void run() {
-    List<List<List<Point>>> runs = new ArrayList<>();
-    for (Method method : Method.values()) {
-      runs.add(new ArrayList<>());
+    List<Supplier<List<List<Point>>>> work = new ArrayList<>();
+    for (long seed : seeds) {
+      work.add(() -> points(seed));
     }
-    try (Compute compute = Compute.open("cpu", DtypeChoice.FP32)) {
-      for (long seed : seeds) {
-        console.line("Seed " + seed);
-        World world = train(compute, seed);
-        if (world == null) {
-          return;
-        }
-        try (Looking looking = new Looking(compute, world)) {
-          for (Method method : Method.values()) {
-            runs.get(method.ordinal()).add(looking.at(method));
-          }
-        }
-      }
+    List<List<List<Point>>> found = SideBySide.run(work, context.stop());
+    if (!context.stop().requested()) {
+      report(
+          Arrays.stream(Method.values())
+              .map(
+                  method ->
+                      new OptimisationCurve(
+                          method.said,
+                          found.stream().map(methods -> methods.get(method.ordinal())).toList()))
+              .toList());
     }
-    List<OptimisationCurve> curves =
-        Arrays.stream(Method.values())
-            .map(method -> new OptimisationCurve(method.said, runs.get(method.ordinal())))
-            .toList();
-    report(curves);
   }
 
-  /** A toy world after its trainings. */
-  private record World(Stages stages, long seed) {}
+  /** The points of each method; none where somebody asked to stop. */
+  private List<List<Point>> points(long seed) {
+    Path own = folder.resolve("seed-" + seed);
+    Stages stages = new Stages(own, sizes.world(), seed, context, "seed " + seed + ", ");
+    try (Compute compute = Compute.open("cpu", DtypeChoice.FP32)) {
+      if (!train(compute, stages)) {
+        return List.of();
+      }
+      try (Looking looking = new Looking(compute, stages, own, seed)) {
+        return Arrays.stream(Method.values()).map(looking::at).toList();
+      }
+    }
+  }
 
-  /** Trains everything; null where somebody asked to stop. */
-  private World train(Compute compute, long seed) {
-    Stages stages = new Stages(folder(seed), sizes.world(), seed, context);
-    boolean trained =
-        done(() -> stages.writeDemonstrations(compute))
-            && done(stages::trainSft)
-            && done(() -> stages.writePairs(compute))
-            && done(stages::trainReward)
-            && done(() -> stages.raft(stages.commands().raft().with(SAVING), Stages.RAFT))
-            && done(() -> stages.ppo("PPO", stages.commands().ppo().with(SAVING), Stages.PPO));
-    return trained ? new World(stages, seed) : null;
+  /** Trains everything. False where somebody asked to stop. */
+  private boolean train(Compute compute, Stages stages) {
+    return done(() -> stages.writeDemonstrations(compute))
+        && done(stages::trainSft)
+        && done(() -> stages.writePairs(compute))
+        && done(stages::trainReward)
+        && done(stages.data()::writePrompts)
+        && done(() -> stages.raft(stages.commands().raft().with(SAVING), Stages.RAFT))
+        && done(() -> stages.ppo("PPO", stages.commands().ppo().with(SAVING), Stages.PPO));
   }
 
   private boolean done(Runnable part) {
     part.run();
     return !context.stop().requested();
-  }
-
-  private Path folder(long seed) {
-    return folder.resolve("seed-" + seed);
   }
 
   private record Spread(double mean, double deviation) {
@@ -163,26 +161,30 @@ final class OverOptimisation {
   /** Looks at the policies of a toy world beside the SFT model's own stories. */
   private final class Looking implements AutoCloseable {
     private final Compute compute;
-    private final World world;
+    private final Stages stages;
+    private final Path folder;
+    private final long seed;
     private final Storyteller sft;
     private final ModelReward reward;
     private final List<double[]> proxies;
     private final List<double[]> golds;
 
-    Looking(Compute compute, World world) {
+    Looking(Compute compute, Stages stages, Path folder, long seed) {
       this.compute = compute;
-      this.world = world;
-      this.sft = world.stages().storyteller(compute, Stages.SFT);
-      this.reward = world.stages().rewardModel(compute);
+      this.stages = stages;
+      this.folder = folder;
+      this.seed = seed;
+      this.sft = stages.storyteller(compute, Stages.SFT);
+      this.reward = stages.rewardModel(compute);
       Evaluation stories = stories(sft, sizes.drawn(), "best of n");
       this.proxies = stories.proxies(reward);
       this.golds = stories.golds();
     }
 
     private Evaluation stories(Storyteller model, int samples, String phase) {
-      List<Request> requests = world.stages().data().compared();
-      try (Progress progress = console.progress(phase, requests.size(), "requests")) {
-        return Evaluation.of(model, requests, samples, world.seed(), progress::advance);
+      List<Request> requests = stages.data().compared();
+      try (Progress progress = stages.progress(phase, requests.size(), "requests")) {
+        return Evaluation.of(model, requests, samples, seed, progress::advance);
       }
     }
 
@@ -210,8 +212,7 @@ final class OverOptimisation {
       List<Point> points = new ArrayList<>();
       points.add(point(0, 0, Spread.of(proxies).mean(), Spread.of(golds).mean()));
       List<Path> saved =
-          checkpoints(
-              folder(world.seed()).resolve(method == Method.PPO ? Stages.PPO : Stages.RAFT));
+          checkpoints(folder.resolve(method == Method.PPO ? Stages.PPO : Stages.RAFT));
       int every = sizes.evaluateEvery();
       for (int effort = every; effort <= saved.size(); effort += every) {
         try (Storyteller policy = Storyteller.open(compute, saved.get(effort - 1))) {

@@ -1,111 +1,109 @@
 package org.rlhf4j.cli.quickstart;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
-import org.rlhf4j.core.ExitCode;
-import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.cli.quickstart.NetworkCosts.Cost;
+import org.rlhf4j.cli.quickstart.NetworkCosts.Seconds;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.report.Console;
-import org.rlhf4j.core.report.MetricNames;
-import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.train.Compute;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.reward.ModelReward;
 
 /**
- * PPO of the quick start with other networks: what each is worth, and what it costs. Every training
- * is a process of its own, so that its memory can be told; seeds take turns.
+ * PPO with other networks: what they learn in the quick start's world, from one SFT and one reward
+ * model, and what they cost on a larger model.
  */
 final class PpoAblations {
   static final String CSV_FILE = "ppo-ablations.csv";
-  private static final String CPU_SECONDS = "cpu_s";
-  private static final int POLL_MILLIS = 200;
-
-  /** The first is what the others differ from. */
-  private static final List<Variant> VARIANTS =
-      List.of(
-          new Variant("hydra", "2 of 5 layers, value on the policy, cached trunk", Map.of()),
-          new Variant("full", "all layers, a full reference", Map.of("num_layers_unfrozen", -1)),
-          new Variant(
-              "reference-value",
-              "value branch on the reference",
-              Map.of("value_network", "reference_branch", "num_value_layers_unfrozen", 2)),
-          new Variant("not-cached", "trunk not cached", Map.of("cache_trunk", false)));
+  static final String COSTS_FILE = "ppo-ablations-costs.csv";
 
   private final Path folder;
   private final Recipe recipe;
+  private final NetworkCosts costs;
   private final List<Long> seeds;
   private final RunContext context;
-  private final Console console;
 
-  /** What the processes have computed for, by the folders of their output. */
-  private final Map<Path, Double> cpuSeconds = new LinkedHashMap<>();
-
-  PpoAblations(Path folder, Recipe recipe, List<Long> seeds, RunContext context) {
+  PpoAblations(
+      Path folder,
+      Recipe recipe,
+      NetworkCosts.Sizes larger,
+      List<Long> seeds,
+      RunContext context) {
     this.folder = folder;
     this.recipe = recipe;
+    this.costs = new NetworkCosts(folder, larger, context);
     this.seeds = seeds;
     this.context = context;
-    this.console = context.console();
   }
 
   /**
-   * One way to set up PPO.
+   * What a training came to, on held-out requests.
    *
-   * @param name also its folder
-   * @param said in the table
-   * @param keys where it differs
+   * @param gold mean of the judge's reward
+   * @param proxy mean score of the reward model
+   * @param kl to the SFT model, nats per story
    */
-  private record Variant(String name, String said, Map<String, Object> keys) {}
+  record Learned(long seed, double gold, double proxy, double kl) {}
 
-  /** A training of a variant. */
-  private record Run(
-      String variant, long seed, double gold, double proxy, double kl, Map<String, Double> costs) {}
+  /**
+   * Two variants that differ in one thing.
+   *
+   * @param said the difference in words
+   */
+  private record Comparison(String said, NetworkVariant one, NetworkVariant other) {}
+
+  private static final List<Comparison> COMPARISONS =
+      List.of(
+          new Comparison("a full reference, not hydra", NetworkVariant.FULL, NetworkVariant.HYDRA),
+          new Comparison(
+              "values on the reference, not the policy",
+              NetworkVariant.REFERENCE_BRANCH,
+              NetworkVariant.POLICY_BRANCH),
+          new Comparison(
+              "the trunk not cached", NetworkVariant.NOT_CACHED, NetworkVariant.HYDRA));
 
   /** Runs all of it with the class of the command line; its {@code ppo} is called. */
   void run(Class<?> commandLine) {
     Stages stages = new Stages(folder, recipe, seeds.get(0), context);
-    List<Run> runs = new ArrayList<>();
-    try (Compute compute = Compute.open("cpu", DtypeChoice.FP32)) {
-      boolean prepared =
-          done(() -> stages.writeDemonstrations(compute))
-              && done(stages::trainSft)
-              && done(() -> stages.writePairs(compute))
-              && done(stages::trainReward)
-              && done(() -> stages.data().writePrompts());
-      try (Progress progress =
-          console.progress("PPO", (long) seeds.size() * VARIANTS.size(), "trainings")) {
-        for (long seed : seeds) {
-          for (Variant variant : VARIANTS) {
-            Path output = folder.resolve(variant.name() + "-" + seed);
-            if (!prepared || !train(commandLine, stages, variant, seed, output)) {
-              return;
-            }
-            progress.advance(1);
-          }
-        }
-      }
-      for (long seed : seeds) {
-        for (Variant variant : VARIANTS) {
-          runs.add(look(compute, stages, variant, seed));
-        }
-      }
+    if (!prepare(stages)) {
+      return;
     }
-    AtomicFiles.write(folder.resolve(CSV_FILE), csv(runs).getBytes(StandardCharsets.UTF_8));
-    table(runs);
+    Map<NetworkVariant, List<Learned>> learned = learn(stages);
+    if (context.stop().requested()) {
+      return;
+    }
+    Map<NetworkVariant, Cost> measured = costs.measure(commandLine, stages.commands().ppo());
+    if (context.stop().requested()) {
+      return;
+    }
+    write(CSV_FILE, csv(learned));
+    write(COSTS_FILE, costsCsv(measured));
+    Console console = context.console();
+    learnedTable(learned);
+    costTable(measured);
+    comparisonTable(learned, measured);
+    console.line("Data       " + folder.resolve(CSV_FILE));
+    console.line("           " + folder.resolve(COSTS_FILE));
+  }
+
+  /** Makes what all trainings start from. False where somebody asked to stop. */
+  private boolean prepare(Stages stages) {
+    try (Compute compute = Compute.open("cpu", DtypeChoice.FP32)) {
+      return done(() -> stages.writeDemonstrations(compute))
+          && done(stages::trainSft)
+          && done(() -> stages.writePairs(compute))
+          && done(stages::trainReward)
+          && done(stages.data()::writePrompts);
+    }
   }
 
   private boolean done(Runnable part) {
@@ -113,162 +111,175 @@ final class PpoAblations {
     return !context.stop().requested();
   }
 
-  /** Trains in a process of its own. False where somebody asked to stop. */
-  private boolean train(
-      Class<?> commandLine, Stages stages, Variant variant, long seed, Path output) {
-    Map<String, Object> keys =
-        new LinkedHashMap<>(stages.commands().ppo().with(variant.keys()).keys());
-    keys.putAll(Map.of("seed", seed, "logging_steps", 1, "output_dir", output, "threads", 1));
-    List<String> words = new ArrayList<>();
-    words.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    words.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
-    words.addAll(
-        List.of("-cp", System.getProperty("java.class.path"), commandLine.getName(), "ppo"));
-    keys.forEach((key, value) -> words.addAll(List.of("--" + key, value.toString())));
-    Path log = folder.resolve(output.getFileName() + ".log");
-    try {
-      Process process =
-          new ProcessBuilder(words).redirectErrorStream(true).redirectOutput(log.toFile()).start();
-      while (!process.waitFor(POLL_MILLIS, TimeUnit.MILLISECONDS)) {
-        if (context.stop().requested()) {
-          process.destroy();
-        }
-        // Other work on the machine does not change it, and it is not told after the end.
-        process
-            .toHandle()
-            .info()
-            .totalCpuDuration()
-            .ifPresent(cpu -> cpuSeconds.put(output, cpu.toMillis() / 1e3));
+  /** In the order of the seeds; null in the place of what did not begin. */
+  private Map<NetworkVariant, List<Learned>> learn(Stages stages) {
+    NetworkVariant[] variants = NetworkVariant.values();
+    List<Supplier<Learned>> work = new ArrayList<>();
+    for (long seed : seeds) {
+      for (NetworkVariant variant : variants) {
+        work.add(() -> learn(stages, variant, seed));
       }
-      if (context.stop().requested()) {
-        return false;
-      }
-      if (process.exitValue() != ExitCode.DONE.code()) {
-        throw RlhfException.environment(
-            "the training in a process of its own failed with exit code %d; its output is in %s"
-                .formatted(process.exitValue(), log),
-            null);
-      }
-      return true;
-    } catch (IOException e) {
-      throw RlhfException.environment("no process of its own can be started: " + e.getMessage(), e);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException("nobody interrupts this thread", e);
     }
+    List<Learned> found = SideBySide.run(work, context.stop());
+    Map<NetworkVariant, List<Learned>> learned = new EnumMap<>(NetworkVariant.class);
+    for (int i = 0; i < found.size(); i++) {
+      learned
+          .computeIfAbsent(variants[i % variants.length], key -> new ArrayList<>())
+          .add(found.get(i));
+    }
+    return learned;
   }
 
-  private Run look(Compute compute, Stages stages, Variant variant, long seed) {
-    String output = variant.name() + "-" + seed;
-    try (Storyteller sft = stages.storyteller(compute, Stages.SFT);
+  private Learned learn(Stages stages, NetworkVariant variant, long seed) {
+    String output = variant + "-" + seed;
+    stages.ppo(
+        output, variant.of(stages.commands().ppo()).with(Map.of("seed", seed)), output);
+    if (context.stop().requested()) {
+      return null;
+    }
+    try (Compute compute = Compute.open("cpu", DtypeChoice.FP32);
+        Storyteller sft = stages.storyteller(compute, Stages.SFT);
         Storyteller policy = stages.storyteller(compute, output);
         ModelReward reward = stages.rewardModel(compute)) {
       Evaluation stories =
           Evaluation.of(
               policy, stages.data().compared(), recipe.evaluationSamples(), seed, done -> {});
-      return new Run(
-          variant.name(),
-          seed,
-          stories.gold().reward(),
-          stories.proxy(reward),
-          stories.kl(sft),
-          costs(folder.resolve(output)));
+      return new Learned(
+          seed, stories.gold().reward(), stories.proxy(reward), stories.kl(sft));
     }
   }
 
-  /** Seconds of sampling, scoring and updating in all, of computing, and the most memory held. */
-  private Map<String, Double> costs(Path run) {
-    Map<String, Double> costs = new LinkedHashMap<>();
-    costs.put(CPU_SECONDS, cpuSeconds.getOrDefault(run, Double.NaN));
-    JsonMapper json = new JsonMapper();
-    Path file = run.resolve("metrics.jsonl");
-    try {
-      for (String line : Files.readAllLines(file)) {
-        JsonNode row = json.readTree(line);
-        for (String name :
-            List.of(
-                MetricNames.TIMING_SAMPLE, MetricNames.TIMING_SCORE, MetricNames.TIMING_UPDATE)) {
-          costs.merge(name, row.path(name).asDouble(), Double::sum);
-        }
-        costs.merge(
-            MetricNames.PEAK_RSS_MIB, row.path(MetricNames.PEAK_RSS_MIB).asDouble(), Math::max);
-      }
-    } catch (IOException e) {
-      throw RlhfException.environment(file + ": cannot be read: " + e.getMessage(), e);
-    }
-    return costs;
+  private void write(String file, String text) {
+    AtomicFiles.write(folder.resolve(file), text.getBytes(StandardCharsets.UTF_8));
   }
 
-  private static String csv(List<Run> runs) {
-    StringBuilder csv =
-        new StringBuilder(
-            "variant,seed,gold,proxy,kl,sample_s,score_s,update_s,cpu_s,peak_rss_mib\n");
-    for (Run run : runs) {
-      csv.append(
-          "%s,%d,%s,%s,%s,%s,%s,%s,%s,%s%n"
-              .formatted(
-                  run.variant(),
-                  run.seed(),
-                  run.gold(),
-                  run.proxy(),
-                  run.kl(),
-                  run.costs().get(MetricNames.TIMING_SAMPLE),
-                  run.costs().get(MetricNames.TIMING_SCORE),
-                  run.costs().get(MetricNames.TIMING_UPDATE),
-                  run.costs().get(CPU_SECONDS),
-                  run.costs().get(MetricNames.PEAK_RSS_MIB)));
-    }
+  private static String csv(Map<NetworkVariant, List<Learned>> learned) {
+    StringBuilder csv = new StringBuilder("variant,seed,gold,proxy,kl\n");
+    learned.forEach(
+        (variant, runs) ->
+            runs.forEach(
+                run ->
+                    csv.append(
+                        "%s,%d,%s,%s,%s%n"
+                            .formatted(variant, run.seed(), run.gold(), run.proxy(), run.kl()))));
     return csv.toString();
   }
 
-  private void table(List<Run> runs) {
+  private static String costsCsv(Map<NetworkVariant, Cost> measured) {
+    StringBuilder csv =
+        new StringBuilder("variant,turn,sample_s,score_s,update_s,peak_rss_mib\n");
+    measured.forEach(
+        (variant, cost) -> {
+          for (int turn = 0; turn < cost.turns().size(); turn++) {
+            for (Seconds seconds : cost.turns().get(turn).rollouts()) {
+              csv.append(
+                  "%s,%d,%s,%s,%s,%s%n"
+                      .formatted(
+                          variant,
+                          turn + 1,
+                          seconds.sampling(),
+                          seconds.scoring(),
+                          seconds.updates(),
+                          cost.turns().get(turn).peakMib()));
+            }
+          }
+        });
+    return csv.toString();
+  }
+
+  private void learnedTable(Map<NetworkVariant, List<Learned>> learned) {
+    List<Learned> first = learned.get(NetworkVariant.HYDRA);
     List<List<String>> rows = new ArrayList<>();
-    for (Variant variant : VARIANTS) {
-      List<Run> own = runs.stream().filter(run -> run.variant().equals(variant.name())).toList();
+    learned.forEach(
+        (variant, runs) ->
+            rows.add(
+                variant == NetworkVariant.HYDRA
+                    ? List.of(
+                        variant.said(),
+                        mean(runs, Learned::gold).said(2),
+                        mean(runs, Learned::proxy).said(2),
+                        mean(runs, Learned::kl).said(1))
+                    : List.of(
+                        variant.said(),
+                        difference(runs, first, Learned::gold).signed(2),
+                        difference(runs, first, Learned::proxy).signed(2),
+                        difference(runs, first, Learned::kl).signed(1))));
+    context
+        .console()
+        .table(
+            "PPO on held-out requests; from the second row on the difference to the first",
+            List.of("networks", "gold", "proxy", "KL"),
+            rows);
+    context
+        .console()
+        .line("  means of %d seeds, compared seed by seed, ± standard errors".formatted(seeds.size()));
+  }
+
+  private void costTable(Map<NetworkVariant, Cost> measured) {
+    List<List<String>> rows = new ArrayList<>();
+    measured.forEach(
+        (variant, cost) ->
+            rows.add(
+                List.of(
+                    variant.said(),
+                    fixed("%.2f", cost.seconds(Seconds::all)),
+                    fixed("%.2f", cost.seconds(Seconds::sampling)),
+                    fixed("%.2f", cost.seconds(Seconds::scoring)),
+                    fixed("%.2f", cost.seconds(Seconds::updates)),
+                    fixed("%.0f", cost.peakMib()))));
+    context
+        .console()
+        .table(
+            "Seconds of a roll-out of %s, and memory (medians)".formatted(costs.said()),
+            List.of("networks", "all", "sampling", "scoring", "updates", "peak RSS MiB"),
+            rows);
+  }
+
+  private void comparisonTable(
+      Map<NetworkVariant, List<Learned>> learned, Map<NetworkVariant, Cost> measured) {
+    List<List<String>> rows = new ArrayList<>();
+    for (Comparison comparison : COMPARISONS) {
+      Estimate gold =
+          difference(
+              learned.get(comparison.one()), learned.get(comparison.other()), Learned::gold);
+      Cost one = measured.get(comparison.one());
+      Cost other = measured.get(comparison.other());
       rows.add(
           List.of(
-              variant.said(),
-              meanAndError(own, 2, Run::gold),
-              meanAndError(own, 2, Run::proxy),
-              meanAndError(own, 1, Run::kl),
-              mean(own, MetricNames.TIMING_SAMPLE),
-              mean(own, MetricNames.TIMING_SCORE),
-              mean(own, MetricNames.TIMING_UPDATE),
-              mean(own, CPU_SECONDS),
-              mean(own, MetricNames.PEAK_RSS_MIB)));
+              comparison.said(),
+              gold.signed(2),
+              gold.isSurelyPositive() || gold.isSurelyNegative() ? "no" : "yes",
+              fixed("%.2f", one.seconds(Seconds::all) / other.seconds(Seconds::all)),
+              fixed("%+.0f", one.peakMib() - other.peakMib())));
     }
-    console.table(
-        "PPO on held-out requests, means of %d seeds ± standard errors".formatted(seeds.size()),
-        List.of(
-            "networks",
-            "gold",
-            "proxy",
-            "KL",
-            "sampling s",
-            "scoring s",
-            "updates s",
-            "CPU s",
-            "RSS MiB"),
-        rows);
-    console.line("  seconds: of the whole training; CPU s and RSS: of its process, start included");
-    console.line("Data       " + folder.resolve(CSV_FILE));
+    context
+        .console()
+        .table(
+            "What differs in one thing",
+            List.of("change", "gold", "within noise", "times as long", "MiB"),
+            rows);
+    context
+        .console()
+        .line(
+            "  within noise: not sure by Student's test of %d differences at 5 %%"
+                .formatted(seeds.size()));
   }
 
-  private static String mean(List<Run> runs, String cost) {
-    return fixed(
-        runs.stream().mapToDouble(run -> run.costs().get(cost)).average().orElseThrow(), 0);
+  private static Estimate mean(List<Learned> runs, ToDoubleFunction<Learned> value) {
+    return Estimate.of(runs.stream().mapToDouble(value).toArray());
   }
 
-  private static String meanAndError(List<Run> runs, int digits, ToDoubleFunction<Run> value) {
-    double mean = runs.stream().mapToDouble(value).average().orElseThrow();
-    if (runs.size() == 1) {
-      return fixed(mean, digits);
+  /** How much more of a value the one has, as a mean of the differences of each seed. */
+  static Estimate difference(
+      List<Learned> one, List<Learned> other, ToDoubleFunction<Learned> value) {
+    double[] differences = new double[one.size()];
+    for (int i = 0; i < differences.length; i++) {
+      differences[i] = value.applyAsDouble(one.get(i)) - value.applyAsDouble(other.get(i));
     }
-    double squares = runs.stream().mapToDouble(value).map(one -> (one - mean) * (one - mean)).sum();
-    double error = Math.sqrt(squares / (runs.size() - 1) / runs.size());
-    return fixed(mean, digits) + " ± " + fixed(error, digits);
+    return Estimate.of(differences);
   }
 
-  private static String fixed(double value, int digits) {
-    return String.format(Locale.ROOT, "%." + digits + "f", value);
+  private static String fixed(String format, double value) {
+    return String.format(Locale.ROOT, format, value);
   }
 }

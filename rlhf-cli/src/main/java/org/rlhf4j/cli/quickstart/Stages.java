@@ -35,16 +35,25 @@ final class Stages {
   private final Path folder;
   private final Recipe recipe;
   private final RunContext context;
-  private final Console console;
+  private final String label;
   private final ToyData data;
   private final StageCommands commands;
 
   /** The stages of a toy world that lives in a folder. */
   Stages(Path folder, Recipe recipe, long seed, RunContext context) {
+    this(folder, recipe, seed, context, "");
+  }
+
+  /**
+   * The stages of one of several toy worlds.
+   *
+   * @param label what its phases are called by on the screen
+   */
+  Stages(Path folder, Recipe recipe, long seed, RunContext context, String label) {
     this.folder = folder;
     this.recipe = recipe;
     this.context = context;
-    this.console = context.console();
+    this.label = label;
     this.data = new ToyData(folder, recipe, seed);
     this.commands = StageCommands.of(folder, recipe, seed);
   }
@@ -72,7 +81,7 @@ final class Stages {
     StartModel.unpack(folder.resolve(BASE));
     int stories = recipe.demonstrations() + data.heldOut().size();
     try (Storyteller base = storyteller(compute, BASE);
-        Progress progress = console.progress("demonstrations", stories, "stories")) {
+        Progress progress = progress("demonstrations", stories, "stories")) {
       data.writeDemonstrations(base, progress::advance);
     }
   }
@@ -86,7 +95,7 @@ final class Stages {
   void writePairs(Compute compute) {
     int requests = recipe.pairRequests() + data.heldOut().size();
     try (Storyteller sft = storyteller(compute, SFT);
-        Progress progress = console.progress("pairs", requests, "requests")) {
+        Progress progress = progress("pairs", requests, "requests")) {
       data.writePairs(sft, progress::advance);
     }
   }
@@ -106,12 +115,12 @@ final class Stages {
   }
 
   void trainRaft() {
+    data.writePrompts();
     raft(commands.raft(), RAFT);
   }
 
-  /** RAFT by a command of its own. */
+  /** RAFT by a command of its own, once the prompts are written. */
   void raft(StageCommand command, String output) {
-    data.writePrompts();
     RaftConfig config = command.config(RaftConfig.class, folder.resolve(output));
     long perIteration = steps(config.promptsPerIteration(), config.epochsPerIteration());
     train(
@@ -121,20 +130,25 @@ final class Stages {
   }
 
   void trainPpo() {
+    data.writePrompts();
     ppo("PPO", commands.ppo(), PPO);
   }
 
-  /** PPO by a command of its own; the rows of its metrics. */
-  List<Map<String, Object>> ppo(String phase, StageCommand command, String output) {
-    data.writePrompts();
+  /** PPO by a command of its own, once the prompts are written. */
+  void ppo(String phase, StageCommand command, String output) {
     PpoConfig config = command.config(PpoConfig.class, folder.resolve(output));
     Recipe.Ppo ppo = recipe.ppo();
     int perEpoch =
         (ppo.samples() + StageCommands.PPO_BATCH_SIZE - 1) / StageCommands.PPO_BATCH_SIZE;
-    return train(
+    train(
         phase,
         (long) ppo.rollouts() * StageCommands.PPO_EPOCHS * perEpoch,
         quiet -> new PpoTrainer(config, quiet).train());
+  }
+
+  /** The caller closes it. */
+  Progress progress(String phase, long total, String unit) {
+    return context.console().progress(label + phase, total, unit);
   }
 
   private static long steps(int rows, double epochs) {
@@ -145,7 +159,7 @@ final class Stages {
   /** Trains without the banner and tables that the verb would show, but for a progress bar. */
   private List<Map<String, Object>> train(
       String phase, long steps, Function<RunContext, List<Map<String, Object>>> trainer) {
-    try (Progress progress = console.progress(phase, steps, "steps")) {
+    try (Progress progress = progress(phase, steps, "steps")) {
       IntConsumer reached = upTo(progress);
       RunContext quiet =
           new RunContext(

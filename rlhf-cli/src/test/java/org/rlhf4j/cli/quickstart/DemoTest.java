@@ -12,8 +12,11 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
+import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,16 +28,17 @@ import org.rlhf4j.core.train.StopSignal;
 
 /** The demos with little of everything. */
 class DemoTest {
-  private static final Recipe LITTLE =
-      new Recipe(
-          32,
-          24,
-          2,
-          new Recipe.Raft(2, 6),
-          new Recipe.Ppo(4, 6, 0),
-          6,
-          2,
-          new Recipe.Rates(1e-3, 1e-3, 3e-4, 1e-3, 1, 1));
+  private static Recipe little(int rollouts) {
+    return new Recipe(
+        32,
+        24,
+        2,
+        new Recipe.Raft(1, 6),
+        new Recipe.Ppo(rollouts, 6, 0),
+        6,
+        2,
+        new Recipe.Rates(1e-3, 1e-3, 3e-4, 1e-3, 1, 1));
+  }
 
   @TempDir private Path folder;
   private final ByteArrayOutputStream screen = new ByteArrayOutputStream();
@@ -46,15 +50,12 @@ class DemoTest {
 
   @Test
   void overOptimisationLeavesDataPictureAndFinding() throws IOException {
-    OverOptimisation.Sizes sizes = new OverOptimisation.Sizes(LITTLE, 4, List.of(1, 2, 4), 2);
+    OverOptimisation.Sizes sizes = new OverOptimisation.Sizes(little(2), 4, List.of(1, 2, 4), 1);
     new OverOptimisation(folder, sizes, List.of(11L, 12L), context()).run();
-    List<String> csv = Files.readAllLines(folder.resolve("over-optimisation.csv"));
-    assertEquals("method,seed,effort,kl,sqrt_kl,proxy,gold,proxy_gain,gold_gain", csv.get(0));
-    // PPO after 0, 2 and 4 roll-outs, RAFT after 0 and 2 iterations, three n; two seeds.
-    assertEquals(1 + 2 * (3 + 2 + 3), csv.size());
-    List<String[]> rows = csv.stream().skip(1).map(line -> line.split(",")).toList();
+    List<String[]> rows = rows("over-optimisation.csv");
+    // PPO after 0 to 2 roll-outs, RAFT after 0 and 1 iterations, three n; two seeds.
+    assertEquals(2 * (3 + 2 + 3), rows.size());
     for (String[] row : rows) {
-      assertEquals(9, row.length);
       double kl = Double.parseDouble(row[3]);
       assertEquals(Math.sqrt(Math.max(0, kl)), Double.parseDouble(row[4]), 1e-12);
       if (row[2].equals("0") || row[0].equals("best-of-n") && row[2].equals("1")) {
@@ -75,23 +76,74 @@ class DemoTest {
   }
 
   @Test
-  void ablationsTrainEveryNetwork() throws IOException {
-    new PpoAblations(folder, LITTLE, List.of(11L), context()).run(Main.class);
-    List<String> csv = Files.readAllLines(folder.resolve("ppo-ablations.csv"));
-    assertEquals(1 + 4, csv.size());
-    // Whether the trunk is kept changes no number.
-    byte[] kept = Files.readAllBytes(folder.resolve("hydra-11/model.safetensors"));
-    assertArrayEquals(kept, Files.readAllBytes(folder.resolve("not-cached-11/model.safetensors")));
-    assertFalse(
-        Arrays.equals(kept, Files.readAllBytes(folder.resolve("full-11/model.safetensors"))));
+  void ablationsLearnAndCost() throws IOException {
+    NetworkCosts.Sizes larger = new NetworkCosts.Sizes(new RandomModel.Size(3, 32), 2, 2, 1);
+    new PpoAblations(folder, little(1), larger, List.of(11L, 12L), context())
+        .run(FirstOnly.class);
+    List<String[]> learned = rows("ppo-ablations.csv");
+    assertEquals(5 * 2, learned.size());
+    // Whether the trunk is kept changes no number; all other networks learn something else.
+    byte[] kept = model("hydra");
+    assertArrayEquals(kept, model("not-cached"));
+    byte[] policy = model("policy-branch");
+    byte[] reference = model("reference-branch");
+    for (byte[] other : List.of(model("full"), policy, reference)) {
+      assertFalse(Arrays.equals(kept, other));
+    }
+    assertFalse(Arrays.equals(policy, reference));
+    // One roll-out of each is counted.
+    List<String[]> costs = rows("ppo-ablations-costs.csv");
+    assertEquals(5, costs.size());
+    for (String[] row : costs) {
+      assertTrue(Double.parseDouble(row[2]) > 0 && Double.parseDouble(row[4]) > 0, row[0]);
+    }
     String shown = screen.toString(StandardCharsets.UTF_8);
-    assertTrue(shown.contains("a full reference") && shown.contains("RSS MiB"), shown);
+    double first = Double.parseDouble(learned.get(2)[2]) - Double.parseDouble(learned.get(0)[2]);
+    double second = Double.parseDouble(learned.get(3)[2]) - Double.parseDouble(learned.get(1)[2]);
+    String paired =
+        String.format(
+            Locale.ROOT,
+            "%+.2f ± %.2f",
+            (first + second) / 2,
+            Math.abs(first - second) / 2);
+    assertTrue(shown.matches("(?s).*a full reference +" + Pattern.quote(paired) + " .*"), shown);
+    assertTrue(shown.matches("(?s).*the trunk not cached +\\+0\\.00 ± 0\\.00  yes .*"), shown);
+  }
+
+  /** A command line that trains the first variant, and checks the others' keys. */
+  static final class FirstOnly {
+    private FirstOnly() {}
+
+    public static void main(String[] words) throws IOException {
+      List<String> command = new ArrayList<>(List.of(words));
+      Path output = Path.of(command.get(command.indexOf("--output_dir") + 1));
+      if (!output.endsWith("random-hydra-1")) {
+        Files.createDirectory(output);
+        String rollout = "{\"timing_s/sample\": 1, \"timing_s/score\": 2}\n";
+        String update = "{\"timing_s/update\": 3, \"peak_rss_mib\": 4}\n";
+        Files.writeString(output.resolve("metrics.jsonl"), (rollout + update).repeat(2));
+        command.add(0, "validate");
+      }
+      Main.main(command.toArray(String[]::new));
+    }
+  }
+
+  /** Below the header, which names as many columns. */
+  private List<String[]> rows(String file) throws IOException {
+    List<String[]> lines =
+        Files.readAllLines(folder.resolve(file)).stream().map(line -> line.split(",")).toList();
+    lines.forEach(row -> assertEquals(lines.get(0).length, row.length));
+    return lines.subList(1, lines.size());
+  }
+
+  private byte[] model(String variant) throws IOException {
+    return Files.readAllBytes(folder.resolve(variant + "-11/model.safetensors"));
   }
 
   @Test
   void aFolderThatHoldsSomethingIsRefused() throws IOException {
     Files.writeString(folder.resolve("mine"), "x");
-    Demo.DemoConfig config = new Demo.DemoConfig(Demo.Name.OVER_OPTIMISATION, folder, 1, 2);
+    Demo.DemoConfig config = new Demo.DemoConfig(Demo.Name.OVER_OPTIMISATION, folder, 1, null);
     assertThrows(RlhfException.class, () -> Demo.run(config, context(), Main.class));
   }
 }
