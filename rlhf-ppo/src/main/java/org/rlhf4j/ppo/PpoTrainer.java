@@ -176,7 +176,9 @@ public final class PpoTrainer {
               .line("value network: goes on from the start folder's " + PpoNetworks.VALUE_FILE);
         }
 
-        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
+        double tolerance = opened.tolerance(run.computeType());
+        Invariants invariants =
+            new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
         TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
