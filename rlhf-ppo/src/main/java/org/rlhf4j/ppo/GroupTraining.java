@@ -131,7 +131,9 @@ final class GroupTraining {
                 false));
         GroupState state = GroupState.of(run.kept(), run.checkpoint(), fixedModels);
         run.keep(state);
-        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
+        double tolerance = opened.tolerance(run.computeType());
+        Invariants invariants =
+            new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
         Parts parts = new Parts(run, networks, rollouts, rewards, invariants, prompts, held);
         banner(parts, plan, opened.name());
         int longest = rolling.sampling().maxNewTokens();

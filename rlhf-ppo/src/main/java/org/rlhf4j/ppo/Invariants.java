@@ -15,7 +15,7 @@ final class Invariants {
   private final ElementType type;
   private final double tolerance;
   private final double ratioTolerance;
-  private final double scoreTolerance;
+  private final double rewardTolerance;
   private final float[] reference;
 
   /**
@@ -23,15 +23,15 @@ final class Invariants {
    *
    * @param fingerprint of the reference, see {@link PpoNetworks#referenceFingerprint}
    * @param type that is computed with
+   * @param rewardTolerance see {@link org.rlhf4j.reward.OpenReward#tolerance}
    */
-  Invariants(Supplier<float[]> fingerprint, ElementType type) {
+  Invariants(Supplier<float[]> fingerprint, ElementType type, double rewardTolerance) {
     this.fingerprint = fingerprint;
     this.type = type;
     this.tolerance = type == ElementType.FP32 ? 1e-5 : 1e-3;
     // In bf16, with 8 bits, single tokens of healthy runs are off; their mean is not.
     this.ratioTolerance = type == ElementType.FP32 ? 1e-5 : 0.5;
-    // A score is one number behind all layers; in bf16 it has 8 bits.
-    this.scoreTolerance = type == ElementType.FP32 ? 1e-4 : 5e-2;
+    this.rewardTolerance = rewardTolerance;
     this.reference = fingerprint.get();
   }
 
@@ -132,12 +132,13 @@ final class Invariants {
    * @param expected its score among others
    */
   void requireSameReward(double score, double expected) {
-    if (!(Math.abs(score - expected) <= scoreTolerance * Math.max(1, Math.abs(expected)))) {
+    if (!(Math.abs(score - expected) <= rewardTolerance * Math.max(1, Math.abs(expected)))) {
       throw violated(
           "the reward of a response is %s by itself and %s among others; it must not depend on them"
               .formatted(score, expected),
           "the reward function looks at the other responses, or draws random numbers: then"
               + " check_invariants false",
+          "the reward is computed in bf16, which is too coarse: dtype fp32, also of its server",
           "the reward model reads padding: pad_token_id of its config.json",
           "the reward's server answers in another order");
     }

@@ -161,7 +161,9 @@ public final class PpoTrainer {
             run.checkpoint() == null
                 && config.network().valueModelNameOrPath() == null
                 && networks.readValue(Path.of(training.modelNameOrPath()));
-        Invariants invariants = new Invariants(networks::referenceFingerprint, run.computeType());
+        double tolerance = opened.tolerance(run.computeType());
+        Invariants invariants =
+            new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
         TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);

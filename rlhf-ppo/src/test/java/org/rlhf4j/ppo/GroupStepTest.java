@@ -171,7 +171,8 @@ class GroupStepTest {
       List<GroupSample> samples = samples(1);
       GroupParts parts = GroupParts.of(samples.stream().map(GroupSample::row).toList(), 2, 2);
       GroupStep.Work work = new GroupStep.Work(samples, parts, parts.batches(parts.all(), 2), null);
-      Invariants invariants = new Invariants(networks::referenceFingerprint, ElementType.FP32);
+      Invariants invariants =
+          new Invariants(networks::referenceFingerprint, ElementType.FP32, 1e-4);
       RlhfException thrown =
           assertThrows(
               RlhfException.class,

@@ -326,6 +326,24 @@ class GroupTrainersTest {
   }
 
   @Test
+  void aFunctionRoundsAsJavaDoesWhateverThePolicyComputesWith() {
+    // An ulp of bf16.
+    RewardFunction rounded =
+        completions -> {
+          double[] rewards = new double[completions.size()];
+          Arrays.fill(rewards, rewards.length == 1 ? 0.5 + 0x1p-8 : 0.5);
+          return rewards;
+        };
+    Record config = runs.builder(Method.GRPO, "out", "dtype", "bf16").build();
+    RlhfException thrown =
+        assertThrows(
+            RlhfException.class, () -> Method.GRPO.train(config, RunContext.silent(), rounded));
+    assertTrue(
+        thrown.getMessage().startsWith("the reward of a response is 0.50390625 by itself and 0.5"),
+        thrown.getMessage());
+  }
+
+  @Test
   void inBf16TheFirstRatioIsOne() {
     for (Method method : Method.values()) {
       List<Map<String, Object>> metrics =

@@ -15,8 +15,10 @@ import org.rlhf4j.core.torch.ElementType;
 
 /** The bounds of what must hold. */
 class InvariantsTest {
-  private static final Invariants EXACT = new Invariants(() -> new float[1], ElementType.FP32);
-  private static final Invariants COARSE = new Invariants(() -> new float[1], ElementType.BF16);
+  private static final Invariants EXACT =
+      new Invariants(() -> new float[1], ElementType.FP32, 1e-4);
+  private static final Invariants COARSE =
+      new Invariants(() -> new float[1], ElementType.BF16, 5e-2);
 
   private static Rollout rollout(float sampled, float value) {
     float[] scored = {-2, -2};
@@ -57,6 +59,20 @@ class InvariantsTest {
 
   private static void requireSameSampled(Invariants invariants, Rollout rollout) {
     invariants.requireSameSampled(rollout.responses(), rollout.logProbs());
+  }
+
+  @Test
+  void rewardsAreComparedAsWhatComputesThemAllows() {
+    EXACT.requireSameReward(20.001, 20);
+    violated("the reward of a response", () -> EXACT.requireSameReward(20.003, 20));
+    // One ulp of bf16 at 1, which has 8 bits: 2^-7.
+    violated("the reward of a response", () -> EXACT.requireSameReward(1.0078125, 1));
+    violated("the reward of a response", () -> EXACT.requireSameReward(Double.NaN, 1));
+    // The policy's type says nothing of a server's.
+    Invariants ofServer = new Invariants(() -> new float[1], ElementType.FP32, 5e-2);
+    ofServer.requireSameReward(1.0078125, 1);
+    ofServer.requireSameReward(-20.9, -20);
+    violated("the reward of a response", () -> ofServer.requireSameReward(1.06, 1));
   }
 
   @Test

@@ -526,6 +526,11 @@ class PpoTrainerTest {
     assertTrue(ratios.stream().anyMatch(ratio -> Math.abs(ratio - 1) > 1e-3), ratios.toString());
   }
 
+  /**
+   * What a reward in bf16 may be by itself, where it is 0.5 among others: an ulp of 8 bits more.
+   */
+  private static final double ROUNDED = 0.5 + 0x1p-8;
+
   /** A server of rewards on a port of its own, or on the one that is given. */
   private static HttpServer server(int port, int dying) throws IOException {
     HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
@@ -535,7 +540,8 @@ class PpoTrainerTest {
         exchange -> {
           int count = new JsonMapper().readTree(exchange.getRequestBody()).get("query").size();
           boolean isDead = ++calls[0] == dying;
-          String rewards = String.join(", ", Collections.nCopies(count, "0.5"));
+          String reward = Double.toString(count == 1 ? ROUNDED : 0.5);
+          String rewards = String.join(", ", Collections.nCopies(count, reward));
           byte[] answer = "{\"rewards\": [%s]}".formatted(rewards).getBytes(UTF_8);
           if (!isDead) {
             exchange.sendResponseHeaders(200, answer.length);
@@ -551,11 +557,40 @@ class PpoTrainerTest {
   }
 
   @Test
+  void whatAServerRoundsIsNoReasonToStop() throws IOException {
+    HttpServer server = server(0, -1);
+    try {
+      String url = "http://127.0.0.1:" + server.getAddress().getPort();
+      ConfigBuilder<PpoConfig> builder = builder("url").set("reward_model_name_or_path", url);
+      new PpoTrainer(builder.build(), RunContext.silent()).train();
+    } finally {
+      server.stop(0);
+    }
+    RewardFunction same =
+        completions -> {
+          double[] rewards = new double[completions.size()];
+          Arrays.fill(rewards, rewards.length == 1 ? ROUNDED : 0.5);
+          return rewards;
+        };
+    for (String type : List.of("fp32", "bf16")) {
+      String message =
+          assertThrows(RlhfException.class, () -> train(builder(type).set("dtype", type), same))
+              .getMessage();
+      assertTrue(
+          message.startsWith("the reward of a response is 0.50390625 by itself and 0.5 among"),
+          message);
+      assertTrue(message.contains("dtype fp32, also of its server"), message);
+    }
+  }
+
+  @Test
   void aServerThatDiesLosesNothing() throws IOException {
     HttpServer first = server(0, 5);
     int port = first.getAddress().getPort();
     ConfigBuilder<PpoConfig> builder =
-        saving("out").set("reward_model_name_or_path", "http://127.0.0.1:" + port);
+        saving("out")
+            .set("reward_model_name_or_path", "http://127.0.0.1:" + port)
+            .set("reward_timeout_s", 4);
     RlhfException thrown =
         assertThrows(
             RlhfException.class,

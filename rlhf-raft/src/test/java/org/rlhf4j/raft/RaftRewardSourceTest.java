@@ -140,7 +140,7 @@ class RaftRewardSourceTest {
       cut =
           builder("cut")
               .set("reward_model_name_or_path", served.server.url().toString())
-              .set("reward_timeout_s", 2);
+              .set("reward_timeout_s", 4);
       RlhfException down = assertThrows(RlhfException.class, () -> train(cut));
       assertEquals(ExitCode.ENVIRONMENT, down.exitCode());
       assertTrue(

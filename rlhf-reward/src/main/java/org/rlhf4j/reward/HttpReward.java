@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -36,10 +37,21 @@ import org.rlhf4j.core.train.RewardFunction;
  * it answers {@code {"rewards": [0.5, …]}}, or {@code scores} where it has no {@code rewards};
  * other fields of the answer are not read. Texts are without special tokens; there are no labels.
  *
- * <p>A server that cannot be reached, or answers 408, 429 or 5xx, is asked again after longer and
- * longer waits, or after its {@code Retry-After}. Redirects are not followed.
+ * <p>A server that cannot be reached, does not answer in time, or answers 408, 429 or 5xx but 501,
+ * is asked again after longer and longer waits, or after its {@code Retry-After}. It is told by
+ * {@code Prefer: wait=SECONDS} (RFC 7240, section 4.3) after how long an attempt is given up.
+ * Redirects are not followed.
+ *
+ * <p>An error with {@code "error_type": "non_finite"} beside its message says that the server met a
+ * number that is not finite, and ends a run as such a number in the answer does.
  */
 public final class HttpReward implements RewardFunction {
+  /** The field beside an error that says of what kind it is. */
+  static final String ERROR_TYPE = "error_type";
+
+  /** The kind of an error: a score is not a finite number. */
+  static final String NON_FINITE = "non_finite";
+
   private static final String PATH = "/get_reward";
   private static final String REWARDS = "rewards";
   private static final String SCORES = "scores";
@@ -48,7 +60,9 @@ public final class HttpReward implements RewardFunction {
   private static final int REQUEST_TIMEOUT = 408;
   private static final int TOO_MANY_REQUESTS = 429;
   private static final int SERVER_FAILURE = 500;
+  private static final int NOT_IMPLEMENTED = 501;
   private static final int BODY_SHOWN = 300;
+  private static final long LONGEST_PREFERENCE = 999_999_999;
 
   /** Python servers may write NaN; it is then named as what it is. */
   private static final JsonMapper JSON =
@@ -67,9 +81,11 @@ public final class HttpReward implements RewardFunction {
    * How a server is asked.
    *
    * @param batchSize texts of one request, at least 1
-   * @param timeoutSeconds for one request, all attempts and waits together; 0: no limit
-   * @param attempts at most, at least 1
-   * @param firstWaitSeconds between the first two attempts; each later wait is twice as long
+   * @param timeoutSeconds for one request, all attempts and waits together, of which an attempt may
+   *     take a quarter; 0: no limit
+   * @param attempts where there is no limit in time, at least 1
+   * @param firstWaitSeconds between the first two attempts; each later wait is twice as long, up to
+   *     30 s and a twentieth of the limit
    * @param largestBodyBytes of a request, and of an answer
    */
   public record Options(
@@ -80,10 +96,29 @@ public final class HttpReward implements RewardFunction {
       int largestBodyBytes) {
     private static final int STANDARD_ATTEMPTS = 6;
     private static final int STANDARD_LARGEST_BODY = 64 << 20;
+    private static final int SHARE_OF_ATTEMPT = 4;
+    private static final int SHARE_OF_WAIT = 20;
+    private static final double LONGEST_WAIT = 30;
 
-    /** Six attempts within half a minute, bodies of at most 64 MiB. */
+    /** A first wait of 1 s, six attempts where there is no limit, bodies of at most 64 MiB. */
     public static Options standard(int batchSize, double timeoutSeconds) {
       return new Options(batchSize, timeoutSeconds, STANDARD_ATTEMPTS, 1, STANDARD_LARGEST_BODY);
+    }
+
+    private boolean isLimited() {
+      return timeoutSeconds > 0;
+    }
+
+    private double limit() {
+      return isLimited() ? timeoutSeconds : Double.POSITIVE_INFINITY;
+    }
+
+    private double longestAttempt() {
+      return limit() / SHARE_OF_ATTEMPT;
+    }
+
+    private double longestWait() {
+      return Math.min(LONGEST_WAIT, limit() / SHARE_OF_WAIT);
     }
   }
 
@@ -129,14 +164,15 @@ public final class HttpReward implements RewardFunction {
 
   private double[] ask(List<Completion> completions) {
     byte[] body = body(completions);
-    Deadline deadline = new Deadline(options.timeoutSeconds());
+    long start = System.nanoTime();
     double wait = options.firstWaitSeconds();
     for (int attempt = 1; ; attempt++) {
       String failure;
       Throwable cause = null;
       double asked = 0;
+      double patience = Math.min(options.longestAttempt(), left(start));
       try {
-        HttpResponse<byte[]> response = send(body, deadline);
+        HttpResponse<byte[]> response = send(body, patience);
         if (!isWorthAnother(response.statusCode())) {
           return read(response, completions);
         }
@@ -146,35 +182,36 @@ public final class HttpReward implements RewardFunction {
         failure = "cannot be reached: " + reason(e);
         cause = e;
       } catch (TimeoutException e) {
-        throw RlhfException.environment(
-            "%s: no answer within %s s (reward_timeout_s)"
-                .formatted(url, Format.number(options.timeoutSeconds())),
-            e);
+        failure = "no answer within %s s".formatted(Format.number(patience));
+        cause = e;
       }
-      double pause = Math.max(wait, asked);
-      if (attempt == options.attempts() || deadline.left() <= pause) {
+      double pause = Math.max(Math.min(wait, options.longestWait()), asked);
+      if (isOver(attempt, left(start) - pause)) {
         throw RlhfException.environment(
-            "%s: %s (%s)"
-                .formatted(url, failure, attempt == 1 ? "1 attempt" : attempt + " attempts"),
-            cause);
+            "%s: %s (%s)".formatted(url, failure, after(attempt)), cause);
       }
       sleep(pause);
       wait *= 2;
     }
   }
 
-  /** The moment at which an answer comes too late. */
-  private static final class Deadline {
-    private final double seconds;
-    private final long start = System.nanoTime();
+  /** Seconds until an answer comes too late. */
+  private double left(long start) {
+    return Math.max(0, options.limit() - (System.nanoTime() - start) * 1e-9);
+  }
 
-    Deadline(double seconds) {
-      this.seconds = seconds > 0 ? seconds : Double.POSITIVE_INFINITY;
-    }
+  /** Whether no other attempt is made, which would have so many seconds. */
+  private boolean isOver(int attempts, double left) {
+    // In less than a wait little can be answered, and the message would tell of that one.
+    return options.isLimited() ? left <= options.longestWait() : attempts == options.attempts();
+  }
 
-    double left() {
-      return seconds - (System.nanoTime() - start) * 1e-9;
-    }
+  private String after(int attempts) {
+    String count = attempts == 1 ? "1 attempt" : attempts + " attempts";
+    return options.isLimited()
+        ? "%s, each of at most a quarter of reward_timeout_s %s; raise it where the server is slow"
+            .formatted(count, Format.number(options.timeoutSeconds()))
+        : count;
   }
 
   private static void sleep(double seconds) {
@@ -217,13 +254,14 @@ public final class HttpReward implements RewardFunction {
     return body;
   }
 
-  private HttpResponse<byte[]> send(byte[] body, Deadline deadline)
+  private HttpResponse<byte[]> send(byte[] body, double patience)
       throws IOException, TimeoutException {
-    double left = deadline.left();
+    long wait = (long) Math.ceil(Math.min(patience, LONGEST_PREFERENCE));
     HttpRequest.Builder request =
         HttpRequest.newBuilder(url)
             .header("Content-Type", "application/json")
             .header("Accept", "application/json")
+            .header("Prefer", "wait=" + wait)
             .POST(HttpRequest.BodyPublishers.ofByteArray(body));
     if (token != null) {
       request.header("Authorization", "Bearer " + token);
@@ -232,9 +270,9 @@ public final class HttpReward implements RewardFunction {
     CompletableFuture<HttpResponse<byte[]>> answer =
         client.sendAsync(request.build(), info -> new BoundedBody(url, options.largestBodyBytes()));
     try {
-      return Double.isInfinite(left)
+      return Double.isInfinite(patience)
           ? answer.get()
-          : answer.get((long) (left * 1e9), TimeUnit.NANOSECONDS);
+          : answer.get((long) (patience * 1e9), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
       answer.cancel(true);
       throw e;
@@ -255,7 +293,10 @@ public final class HttpReward implements RewardFunction {
   }
 
   private static boolean isWorthAnother(int status) {
-    return status == REQUEST_TIMEOUT || status == TOO_MANY_REQUESTS || status >= SERVER_FAILURE;
+    // What does not take POST at all never will.
+    return status == REQUEST_TIMEOUT
+        || status == TOO_MANY_REQUESTS
+        || (status >= SERVER_FAILURE && status != NOT_IMPLEMENTED);
   }
 
   private static String reason(IOException e) {
@@ -276,18 +317,24 @@ public final class HttpReward implements RewardFunction {
   /** The status with what the server says of it. */
   private static String refusal(HttpResponse<byte[]> response) {
     String text = new String(response.body(), StandardCharsets.UTF_8);
-    try {
-      JsonNode json = JSON.readTree(text);
-      for (String field : List.of("error", "detail", "message")) {
-        if (json.path(field).isTextual()) {
-          text = json.path(field).asText();
-        }
+    JsonNode json = details(response);
+    for (String field : List.of("error", "detail", "message")) {
+      if (json.path(field).isTextual()) {
+        text = json.path(field).asText();
       }
-    } catch (JsonProcessingException e) {
-      // Shown as it is.
     }
     String shown = DisplayText.cut(DisplayText.oneLine(text.strip()), BODY_SHOWN);
     return "answers " + response.statusCode() + (shown.isEmpty() ? "" : ": " + shown);
+  }
+
+  /** What the server says in JSON; a node without fields where it does not. */
+  private static JsonNode details(HttpResponse<byte[]> response) {
+    try {
+      return JSON.readTree(new String(response.body(), StandardCharsets.UTF_8));
+    } catch (JsonProcessingException e) {
+      // Shown as the text that it is.
+      return MissingNode.getInstance();
+    }
   }
 
   private double[] read(HttpResponse<byte[]> response, List<Completion> completions) {
@@ -306,9 +353,12 @@ public final class HttpReward implements RewardFunction {
           "%s: answers %d, moved to %s; redirects are not followed"
               .formatted(url, status, DisplayText.cut(DisplayText.oneLine(place), BODY_SHOWN)));
     } else if (status >= 400) {
-      throw RlhfException.input(
+      String message =
           "%s: %s (the first of %d texts is %s)"
-              .formatted(url, refusal(response), completions.size(), completions.get(0).place()));
+              .formatted(url, refusal(response), completions.size(), completions.get(0).place());
+      throw details(response).path(ERROR_TYPE).asText().equals(NON_FINITE)
+          ? RlhfException.nonFinite(message)
+          : RlhfException.input(message);
     }
     JsonNode answer = parse(response.body());
     JsonNode rewards = answer.has(REWARDS) ? answer.get(REWARDS) : answer.get(SCORES);

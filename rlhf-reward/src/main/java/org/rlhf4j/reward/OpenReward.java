@@ -5,6 +5,7 @@ import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.ServerUrl;
 import org.rlhf4j.core.report.Provenance;
+import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.TrainingRun;
 
@@ -83,6 +84,19 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
    */
   public String identity() {
     return identity;
+  }
+
+  /**
+   * How far the reward of a response may be from the same among others, by rounding alone.
+   *
+   * @param type that a folder's model computes with; a server may compute with any
+   * @return a share of the reward, or of 1 where that is larger
+   */
+  public double tolerance(ElementType type) {
+    boolean isFunction = identity == null;
+    boolean isCoarse = ServerUrl.isMeant(name) || type != ElementType.FP32;
+    // A score is one number behind all layers; in bf16 it has 8 bits.
+    return isCoarse && !isFunction ? 5e-2 : 1e-4;
   }
 
   @Override

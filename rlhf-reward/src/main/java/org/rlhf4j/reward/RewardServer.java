@@ -17,14 +17,15 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Console;
@@ -35,6 +36,14 @@ import org.rlhf4j.core.report.Console;
  * list of whole texts. Requests are received side by side, and scored one after the other by the
  * thread that calls {@link #serve}. A request that cannot be answered gets an error of its own, as
  * {@code {"error": "…"}}; nothing is cut or left out.
+ *
+ * <p>Only what another attempt may mend has a status from 500: the server is being stopped, or has
+ * too much to do. A text that cannot be scored is a 400. Where the model fails it is a 422, which
+ * says {@code "error_type": "non_finite"} beside the error where a score is not a finite number.
+ *
+ * <p>A request is not scored any more where its turn comes after its client has gone: after the
+ * seconds of its header {@code Prefer: wait=SECONDS} (RFC 7240, section 4.3), 600 where it has
+ * none.
  */
 public final class RewardServer implements AutoCloseable {
   /** The field with the texts. */
@@ -44,10 +53,19 @@ public final class RewardServer implements AutoCloseable {
   private static final String HEALTH_PATH = "/health";
   private static final String BEARER = "Bearer ";
   private static final int RECEIVERS = 64;
+
+  /** How many bodies of the largest size may wait for their scores. */
+  private static final int LARGEST_WAITING = 64;
+
   private static final int LARGEST_LIST = 4096;
   private static final int SECONDS_TO_RECEIVE = 120;
+  private static final int SECONDS_TO_WAIT = 600;
   private static final int SECONDS_TO_END = 3;
   private static final long POLL_MILLIS = 100;
+
+  /** The seconds among the preferences of a request. */
+  private static final Pattern WAIT =
+      Pattern.compile("(?:^|[,;\\s])wait\\s*=\\s*\"?([0-9]{1,9})\\b", Pattern.CASE_INSENSITIVE);
 
   private static final JsonMapper JSON =
       JsonMapper.builder()
@@ -62,6 +80,7 @@ public final class RewardServer implements AutoCloseable {
   private final ExecutorService receivers;
   private final BlockingQueue<Job> jobs = new LinkedBlockingQueue<>();
   private boolean stopping;
+  private long waitingBytes;
   private int underWay;
   private long requests;
   private long texts;
@@ -87,16 +106,28 @@ public final class RewardServer implements AutoCloseable {
     /**
      * A score for each text, in their order.
      *
-     * @throws RlhfException of exit status 3 where a text cannot be scored
+     * @throws RlhfException of exit status 3 where a text cannot be scored, and of exit status 4
+     *     where a score is not finite
      */
     double[] of(List<String> texts);
   }
 
-  /** Texts that wait for their scores. */
-  private record Job(List<String> texts, CompletableFuture<double[]> scores) {}
+  /**
+   * Texts that wait for their scores.
+   *
+   * @param bytes of the body that they were sent in
+   * @param received by {@link System#nanoTime}
+   * @param waits seconds after which the client is gone
+   */
+  private record Job(
+      HttpExchange exchange, List<String> texts, int bytes, long received, long waits) {
+    boolean isTooLate() {
+      return System.nanoTime() - received > TimeUnit.SECONDS.toNanos(waits);
+    }
+  }
 
   /** What a request gets. */
-  private record Reply(int status, JsonNode body) {}
+  private record Reply(int status, ObjectNode body) {}
 
   /** A request that is not served. */
   private static final class Refusal extends Exception {
@@ -183,7 +214,8 @@ public final class RewardServer implements AutoCloseable {
       while (!stop.getAsBoolean()) {
         Job job = jobs.poll(POLL_MILLIS, TimeUnit.MILLISECONDS);
         if (job != null) {
-          score(job);
+          waitsNoMore(job);
+          sendLater(job.exchange(), scored(job));
         }
       }
       refuseWhatWaits();
@@ -194,21 +226,55 @@ public final class RewardServer implements AutoCloseable {
     }
   }
 
-  private void score(Job job) {
-    try {
-      job.scores().complete(scores.of(job.texts()));
-    } catch (RuntimeException e) {
-      job.scores().completeExceptionally(e);
-    } catch (Error e) {
-      job.scores().completeExceptionally(e);
-      throw e;
+  private Reply scored(Job job) {
+    if (job.isTooLate()) {
+      return error(
+          503,
+          "no scores within %d s; the header Prefer: wait=SECONDS says how long a client waits"
+              .formatted(job.waits()));
     }
+    try {
+      return rewards(scores.of(job.texts()));
+    } catch (RuntimeException e) {
+      return failure(e);
+    }
+  }
+
+  private Reply rewards(double[] found) {
+    ObjectNode body = JSON.createObjectNode();
+    // Newer clients read both.
+    ArrayNode rewards = body.putArray("rewards");
+    ArrayNode same = body.putArray("scores");
+    for (int i = 0; i < found.length; i++) {
+      if (!Double.isFinite(found[i])) {
+        throw RlhfException.nonFinite("the score of %s[%d] is %s".formatted(QUERY, i, found[i]));
+      }
+      rewards.add(found[i]);
+      same.add(found[i]);
+    }
+    count(found.length);
+    return new Reply(200, body);
+  }
+
+  /** What would fail again in the same way: with a status that nobody repeats. */
+  private Reply failure(RuntimeException e) {
+    if (!(e instanceof RlhfException known)) {
+      console.warn("serve-reward: a request failed: " + e);
+      return error(422, "the server failed on this request; its output says why");
+    }
+    boolean isInput = known.exitCode() == ExitCode.INPUT;
+    Reply reply = error(isInput ? 400 : 422, known.getMessage());
+    if (known.exitCode() == ExitCode.NON_FINITE) {
+      reply.body().put(HttpReward.ERROR_TYPE, HttpReward.NON_FINITE);
+    }
+    return reply;
   }
 
   private synchronized void refuseWhatWaits() {
     stopping = true;
     for (Job job = jobs.poll(); job != null; job = jobs.poll()) {
-      job.scores().completeExceptionally(stopped());
+      waitsNoMore(job);
+      sendLater(job.exchange(), error(stopped()));
     }
   }
 
@@ -226,8 +292,15 @@ public final class RewardServer implements AutoCloseable {
   private synchronized void enqueue(Job job) throws Refusal {
     if (stopping) {
       throw stopped();
+    } else if (waitingBytes + job.bytes() > (long) LARGEST_WAITING * options.largestBodyBytes()) {
+      throw new Refusal(503, "too many texts wait for their scores; ask again later");
     }
+    waitingBytes += job.bytes();
     jobs.add(job);
+  }
+
+  private synchronized void waitsNoMore(Job job) {
+    waitingBytes -= job.bytes();
   }
 
   private synchronized void began() {
@@ -247,16 +320,29 @@ public final class RewardServer implements AutoCloseable {
   /** Whatever happens, the client hears of it: it would wait otherwise. */
   private void receive(HttpExchange exchange) throws IOException {
     began();
+    Optional<Reply> reply;
+    try {
+      reply = reply(exchange);
+    } catch (Refusal e) {
+      reply = Optional.of(error(e));
+    } catch (RuntimeException e) {
+      reply = Optional.of(failure(e));
+    } catch (IOException | Error e) {
+      // The client is gone, or too little is left to tell it more than that the connection ends.
+      exchange.close();
+      ended();
+      throw e;
+    }
+    reply.ifPresent(found -> send(exchange, found));
+  }
+
+  /** By a thread that waits where a client is slow to read, as the one that scores must not. */
+  private void sendLater(HttpExchange exchange, Reply reply) {
+    receivers.execute(() -> send(exchange, reply));
+  }
+
+  private void send(HttpExchange exchange, Reply reply) {
     try (exchange) {
-      Reply reply;
-      try {
-        reply = reply(exchange);
-      } catch (Refusal e) {
-        reply = error(e.status, e.getMessage());
-      } catch (RuntimeException e) {
-        console.warn("serve-reward: a request failed: " + e);
-        reply = error(500, "the server failed on this request; its output says why");
-      }
       byte[] body = JSON.writeValueAsBytes(reply.body());
       exchange.getResponseHeaders().set("Content-Type", "application/json");
       boolean head = exchange.getRequestMethod().equals("HEAD");
@@ -264,31 +350,50 @@ public final class RewardServer implements AutoCloseable {
       if (!head) {
         exchange.getResponseBody().write(body);
       }
+    } catch (IOException e) {
+      // The client is gone; nobody is left who could be told.
     } finally {
       ended();
     }
+  }
+
+  private static Reply error(Refusal refusal) {
+    return error(refusal.status, refusal.getMessage());
   }
 
   private static Reply error(int status, String message) {
     return new Reply(status, JSON.createObjectNode().put("error", message));
   }
 
-  private Reply reply(HttpExchange exchange) throws IOException, Refusal {
+  /** The answer; empty where {@link #serve} gives it. */
+  private Optional<Reply> reply(HttpExchange exchange) throws IOException, Refusal {
     String path = exchange.getRequestURI().getPath();
     switch (path) {
       case HEALTH_PATH -> {
         requireMethod(exchange, "GET");
-        return new Reply(200, JSON.createObjectNode().put("status", "ok"));
+        return Optional.of(new Reply(200, JSON.createObjectNode().put("status", "ok")));
       }
       case SCORING_PATH -> {
         requireMethod(exchange, "POST");
         requireToken(exchange);
-        return scored(queries(body(exchange)));
+        byte[] body = body(exchange);
+        List<String> texts = queries(body);
+        if (texts.isEmpty()) {
+          return Optional.of(rewards(new double[0]));
+        }
+        enqueue(new Job(exchange, texts, body.length, System.nanoTime(), waits(exchange)));
+        return Optional.empty();
       }
       default ->
           throw new Refusal(
               404, "there is POST " + SCORING_PATH + " and GET " + HEALTH_PATH + " here");
     }
+  }
+
+  private static long waits(HttpExchange exchange) {
+    List<String> preferences = exchange.getRequestHeaders().getOrDefault("Prefer", List.of());
+    Matcher wait = WAIT.matcher(String.join(",", preferences));
+    return wait.find() ? Long.parseLong(wait.group(1)) : SECONDS_TO_WAIT;
   }
 
   private static void requireMethod(HttpExchange exchange, String method) throws Refusal {
@@ -360,39 +465,6 @@ public final class RewardServer implements AutoCloseable {
       texts.add(text.textValue());
     }
     return texts;
-  }
-
-  private Reply scored(List<String> texts) throws Refusal {
-    Job job = new Job(texts, new CompletableFuture<>());
-    if (texts.isEmpty()) {
-      job.scores().complete(new double[0]);
-    } else {
-      enqueue(job);
-    }
-    double[] found;
-    try {
-      found = job.scores().get();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw stopped();
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof Refusal refusal) {
-        throw refusal;
-      } else if (e.getCause() instanceof RlhfException known) {
-        throw new Refusal(known.exitCode() == ExitCode.INPUT ? 400 : 500, known.getMessage());
-      }
-      throw new IllegalStateException(e.getCause());
-    }
-    ObjectNode reply = JSON.createObjectNode();
-    // Newer clients read both.
-    ArrayNode rewards = reply.putArray("rewards");
-    ArrayNode same = reply.putArray("scores");
-    for (double score : found) {
-      rewards.add(score);
-      same.add(score);
-    }
-    count(found.length);
-    return new Reply(200, reply);
   }
 
   @Override

@@ -20,7 +20,8 @@ public record RewardSourceConfig(
     @Key(
             doc =
                 "Seconds that a server, all attempts together, or a Java reward function may take for"
-                    + " one batch of responses before the run stops; 0: no limit.",
+                    + " one batch of responses before the run stops. One attempt at a server may"
+                    + " take a quarter of them. 0: no limit, a server that fails is asked 6 times.",
             defaultValue = "600",
             atLeast = 0,
             mayChangeOnResume = true)

@@ -33,7 +33,12 @@ public record ServeRewardConfig(
             atLeast = 1,
             atMost = 1024)
         int maxBodyMib,
-    @Key(doc = "Numbers to compute with.", defaultValue = "auto") DtypeChoice dtype,
+    @Key(
+            doc =
+                "Numbers to compute with. A score that is not finite is answered by 422 with"
+                    + " \"error_type\": \"non_finite\", and not asked for again by our clients.",
+            defaultValue = "auto")
+        DtypeChoice dtype,
     @Key(
             doc = "Where to compute; N counts the GPUs from 0.",
             defaultValue = "auto",

@@ -38,8 +38,8 @@ import org.rlhf4j.core.train.RewardFunction.Completion;
 class HttpRewardTest {
   private static final JsonMapper JSON = new JsonMapper();
 
-  /** What the server was asked: path, token, body. */
-  private record Asked(String path, String token, JsonNode body) {}
+  /** What the server was asked: path, headers, body. */
+  private record Asked(String path, String token, String preference, JsonNode body) {}
 
   /** What the server does about a request, by its number from 0. */
   @FunctionalInterface
@@ -64,7 +64,8 @@ class HttpRewardTest {
           try (exchange) {
             JsonNode body = JSON.readTree(exchange.getRequestBody().readAllBytes());
             String token = exchange.getRequestHeaders().getFirst("Authorization");
-            asked.add(new Asked(exchange.getRequestURI().toString(), token, body));
+            String preference = exchange.getRequestHeaders().getFirst("Prefer");
+            asked.add(new Asked(exchange.getRequestURI().toString(), token, preference, body));
             behaviour.answer(exchange, asked.size() - 1);
           }
         });
@@ -102,8 +103,18 @@ class HttpRewardTest {
     return RewardFunction.checked(new HttpReward(URI.create(where), token, options), completions);
   }
 
+  /** Without a limit in time, so with three attempts. */
   private double[] ask(int count) {
-    return ask(url, null, options(8, 20), count);
+    return ask(url, null, options(8, 0), count);
+  }
+
+  /** Does nothing until the test ends. */
+  private void hang() {
+    try {
+      end.await();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private void refused(ExitCode code, String... parts) {
@@ -190,6 +201,25 @@ class HttpRewardTest {
   }
 
   @Test
+  void theLimitInTimeCountsNotTheAttemptsAndWaitsAreCapped() {
+    // Doubled ten times, the first wait of 0.02 s would be 20 s; a twentieth of 4 s is 0.2 s.
+    behaviour =
+        (exchange, number) ->
+            send(exchange, number < 10 ? 503 : 200, number < 10 ? "" : "{\"rewards\": [3, 4]}");
+    assertArrayEquals(new double[] {3, 4}, ask(url, null, options(8, 4), 2), 0);
+    assertEquals(11, asked.size());
+  }
+
+  @Test
+  void theServerIsToldHowLongAnAttemptIsWaitedFor() {
+    always(200, "{\"rewards\": [1, 2]}");
+    ask(url, null, options(8, 18), 2);
+    ask(2);
+    assertEquals("wait=5", asked.get(0).preference());
+    assertEquals("wait=999999999", asked.get(1).preference());
+  }
+
+  @Test
   void retryAfterIsObeyedAndBoundedByTheTimeout() {
     behaviour =
         (exchange, number) -> {
@@ -197,7 +227,10 @@ class HttpRewardTest {
           send(exchange, 429, "");
         };
     long start = System.nanoTime();
-    refused(ExitCode.ENVIRONMENT, "answers 429 (2 attempts)");
+    refused(
+        assertThrows(RlhfException.class, () -> ask(url, null, options(8, 20), 2)),
+        ExitCode.ENVIRONMENT,
+        "answers 429 (2 attempts, each of at most a quarter of reward_timeout_s 20; raise it ");
     double seconds = (System.nanoTime() - start) * 1e-9;
     assertTrue(seconds >= 1 && seconds < 15, seconds + " s");
   }
@@ -207,11 +240,22 @@ class HttpRewardTest {
     "404, INPUT, answers 404: Not Found (the first of 2 texts is prompt 0",
     "400, INPUT, answers 400: Not Found",
     "413, INPUT, answers 413",
+    "422, INPUT, answers 422",
+    "501, INPUT, answers 501",
     "403, CONFIG, answers 403"
   })
   void aRefusalIsFinal(int status, ExitCode code, String message) {
     always(status, "{\"detail\":\"Not Found\"}");
     refused(code, message);
+    assertEquals(1, asked.size());
+  }
+
+  @Test
+  void aScoreThatIsNotFiniteIsFinal() {
+    always(422, "{\"error\": \"the model computes NaN\", \"error_type\": \"non_finite\"}");
+    refused(
+        ExitCode.NON_FINITE,
+        "answers 422: the model computes NaN (the first of 2 texts is prompt 0, response 0)");
     assertEquals(1, asked.size());
   }
 
@@ -288,31 +332,37 @@ class HttpRewardTest {
 
   @Test
   void aServerThatHangsIsNotWaitedForForever() {
-    Behaviour silent =
-        (exchange, number) -> {
-          try {
-            end.await();
-          } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-          }
-        };
+    Behaviour silent = (exchange, number) -> hang();
     Behaviour halfWay =
         (exchange, number) -> {
           exchange.sendResponseHeaders(200, 100);
           exchange.getResponseBody().write('{');
           exchange.getResponseBody().flush();
-          silent.answer(exchange, number);
+          hang();
         };
     for (Behaviour each : List.of(silent, halfWay)) {
       behaviour = each;
-      long start = System.nanoTime();
+      asked.clear();
       refused(
-          assertThrows(RlhfException.class, () -> ask(url, null, options(8, 0.5), 2)),
+          assertThrows(RlhfException.class, () -> ask(url, null, options(8, 0.8), 2)),
           ExitCode.ENVIRONMENT,
-          "no answer within 0.5 s (reward_timeout_s)");
-      double seconds = (System.nanoTime() - start) * 1e-9;
-      assertTrue(seconds >= 0.5 && seconds < 20, seconds + " s");
+          ": no answer within ",
+          " attempts, each of at most a quarter of reward_timeout_s 0.8; raise it ");
+      assertTrue(asked.size() > 1, asked.size() + " attempts");
     }
+  }
+
+  @Test
+  void anAttemptThatHangsIsFollowedByAnother() {
+    behaviour =
+        (exchange, number) -> {
+          if (number == 0) {
+            hang();
+          }
+          send(exchange, 200, "{\"rewards\": [1, 2]}");
+        };
+    assertArrayEquals(new double[] {1, 2}, ask(url, null, options(8, 4), 2), 0);
+    assertEquals(2, asked.size());
   }
 
   @Test
@@ -323,6 +373,11 @@ class HttpRewardTest {
     }
     url = "http://127.0.0.1:" + port;
     refused(ExitCode.ENVIRONMENT, "cannot be reached: the connection is refused (3 attempts)");
+    refused(
+        assertThrows(RlhfException.class, () -> ask(url, null, options(8, 1), 2)),
+        ExitCode.ENVIRONMENT,
+        "cannot be reached: the connection is refused (",
+        " attempts, each of at most a quarter of reward_timeout_s 1; raise it ");
     url = "http://no-such-host.invalid";
     refused(ExitCode.ENVIRONMENT, "cannot be reached: ", "(3 attempts)");
   }

@@ -14,6 +14,7 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -24,8 +25,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CopyOnWriteArraySet;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
@@ -52,16 +55,20 @@ class RewardServerTest {
       switch (texts.get(i)) {
         case "long" -> throw RlhfException.input("query[" + i + "] is too long");
         case "nan" -> throw RlhfException.nonFinite("the model computes NaN");
+        case "disk" -> throw RlhfException.environment("the disk is gone", null);
         case "defect" -> throw new IllegalStateException("a secret of ours");
         default -> {}
       }
     }
-    return texts.stream().mapToDouble(text -> text.length() + 0.1f).toArray();
+    return texts.stream()
+        .mapToDouble(text -> text.equals("1/0") ? 1 / 0.0 : text.length() + 0.1f)
+        .toArray();
   }
 
   private final HttpClient client = HttpClient.newHttpClient();
   private final ByteArrayOutputStream said = new ByteArrayOutputStream();
   private final StopSignal stop = new StopSignal();
+  private final Held held = new Held();
   private RewardServer server;
   private Thread serving;
 
@@ -76,6 +83,7 @@ class RewardServerTest {
   @AfterEach
   void end() throws InterruptedException {
     stop.request(ExitCode.TERMINATED);
+    held.goOn.countDown();
     if (server != null) {
       serving.join();
       server.close();
@@ -93,6 +101,30 @@ class RewardServerTest {
 
   private HttpResponse<String> post(String body) throws IOException, InterruptedException {
     return send(request("/get_reward").POST(BodyPublishers.ofString(body)));
+  }
+
+  private CompletableFuture<HttpResponse<String>> postAsync(HttpRequest.Builder to, String body) {
+    return client.sendAsync(
+        to.POST(BodyPublishers.ofString(body)).build(), HttpResponse.BodyHandlers.ofString());
+  }
+
+  /** Scores that are computed once the test says so. */
+  private static final class Held implements RewardServer.Scores {
+    private final CountDownLatch begun = new CountDownLatch(1);
+    private final CountDownLatch goOn = new CountDownLatch(1);
+    private final List<String> scored = new CopyOnWriteArrayList<>();
+
+    @Override
+    public double[] of(List<String> texts) {
+      begun.countDown();
+      try {
+        goOn.await();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+      scored.addAll(texts);
+      return lengths(texts);
+    }
   }
 
   private static void assertError(int status, String message, HttpResponse<String> found)
@@ -133,16 +165,44 @@ class RewardServerTest {
         "400|query[1] is no text but NULL|{\"query\": [\"a\", null]}",
         "400|query[0] holds half of a surrogate pair|{\"query\": [\"\\ud83d\"]}",
         "400|query[2] is too long|{\"query\": [\"a\", \"b\", \"long\"]}",
-        "500|the model computes NaN|{\"query\": [\"nan\"]}",
-        "500|the server failed on this request|{\"query\": [\"defect\"]}",
+        "422|the model computes NaN|{\"query\": [\"nan\"]}",
+        "422|the score of query[1] is Infinity|{\"query\": [\"a\", \"1/0\"]}",
+        "422|the disk is gone|{\"query\": [\"disk\"]}",
+        "422|the server failed on this request|{\"query\": [\"defect\"]}",
       })
   void errorsAreJson(int status, String message, String body) throws Exception {
     open(null, RewardServerTest::lengths);
-    assertError(status, message, post(body));
+    HttpResponse<String> found = post(body);
+    assertError(status, message, found);
+    boolean isNonFinite = body.contains("nan") || body.contains("1/0");
+    assertEquals(
+        isNonFinite ? "non_finite" : "", JSON.readTree(found.body()).path("error_type").asText());
     // And the server goes on.
     assertEquals(200, post("{\"query\": [\"a\"]}").statusCode());
     String console = said.toString(StandardCharsets.UTF_8);
     assertEquals(body.contains("defect"), console.contains("a secret of ours"));
+  }
+
+  @Test
+  void aScoreThatIsNotFiniteEndsARunAsThatOfAFolder() {
+    List<String> asked = new CopyOnWriteArrayList<>();
+    open(
+        null,
+        texts -> {
+          asked.addAll(texts);
+          return lengths(texts);
+        });
+    HttpReward reward = new HttpReward(server.url(), null, HttpReward.Options.standard(2, 30));
+    HttpReward.Completion nan =
+        new HttpReward.Completion(3, 1, "n", "an", new int[] {1}, new int[] {2});
+    RlhfException found = assertThrows(RlhfException.class, () -> reward.rewards(List.of(nan)));
+    assertEquals(ExitCode.NON_FINITE, found.exitCode());
+    assertTrue(
+        found
+            .getMessage()
+            .endsWith("the model computes NaN (the first of 1 texts is " + nan.place() + ")"),
+        found.getMessage());
+    assertEquals(List.of("nan"), asked);
   }
 
   @Test
@@ -211,10 +271,7 @@ class RewardServerTest {
     List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
     for (int i = 0; i < 100; i++) {
       String body = "{\"query\": [\"%s\"]}".formatted("x".repeat(i));
-      answers.add(
-          client.sendAsync(
-              request("/get_reward").POST(BodyPublishers.ofString(body)).build(),
-              HttpResponse.BodyHandlers.ofString()));
+      answers.add(postAsync(request("/get_reward"), body));
     }
     for (int i = 0; i < answers.size(); i++) {
       JsonNode found = JSON.readTree(answers.get(i).join().body());
@@ -227,32 +284,112 @@ class RewardServerTest {
 
   @Test
   void whoIsBeingScoredAtTheEndIsAnsweredAndWhoWaitsIsRefused() throws Exception {
-    CountDownLatch begun = new CountDownLatch(1);
-    CountDownLatch goOn = new CountDownLatch(1);
-    open(
-        null,
-        texts -> {
-          begun.countDown();
-          try {
-            goOn.await();
-          } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-          }
-          return lengths(texts);
-        });
-    HttpRequest asking =
-        request("/get_reward").POST(BodyPublishers.ofString("{\"query\": [\"a\"]}")).build();
-    var first = client.sendAsync(asking, HttpResponse.BodyHandlers.ofString());
-    begun.await();
-    var second = client.sendAsync(asking, HttpResponse.BodyHandlers.ofString());
+    open(null, held);
+    var first = postAsync(request("/get_reward"), "{\"query\": [\"a\"]}");
+    held.begun.await();
+    var second = postAsync(request("/get_reward"), "{\"query\": [\"a\"]}");
     // Health is answered meanwhile.
     assertEquals(200, send(request("/health").GET()).statusCode());
     stop.request(ExitCode.TERMINATED);
-    goOn.countDown();
+    held.goOn.countDown();
     assertEquals(200, first.join().statusCode());
     assertError(503, "the server is being stopped", second.join());
     serving.join();
     assertError(503, "the server is being stopped", post("{\"query\": [\"a\"]}"));
+  }
+
+  @Test
+  void healthIsAnsweredWhateverTheNumberOfThoseThatWait() throws Exception {
+    open(null, held);
+    List<CompletableFuture<HttpResponse<String>>> waiting = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      waiting.add(postAsync(request("/get_reward"), "{\"query\": [\"a\"]}"));
+    }
+    held.begun.await();
+    assertEquals(200, send(request("/health").GET()).statusCode());
+    assertError(400, "the body is no JSON", post("{"));
+    assertTrue(waiting.stream().noneMatch(CompletableFuture::isDone));
+    held.goOn.countDown();
+    for (CompletableFuture<HttpResponse<String>> answer : waiting) {
+      assertEquals(200, answer.join().statusCode());
+    }
+  }
+
+  @Test
+  void whoHasGoneIsNotScored() throws Exception {
+    open(null, held);
+    List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
+    answers.add(postAsync(request("/get_reward"), "{\"query\": [\"first\"]}"));
+    held.begun.await();
+    for (String preference :
+        List.of("wait=0", "respond-async, Wait = \"0\"", "await=0", "wait=9")) {
+      answers.add(
+          postAsync(
+              request("/get_reward").header("Prefer", preference),
+              JSON.writeValueAsString(Map.of("query", List.of(preference)))));
+    }
+    held.goOn.countDown();
+    String late = "no scores within 0 s; the header Prefer: wait=SECONDS";
+    assertError(503, late, answers.get(1).join());
+    assertError(503, late, answers.get(2).join());
+    for (int i : new int[] {0, 3, 4}) {
+      assertEquals(200, answers.get(i).join().statusCode());
+    }
+    assertEquals(Set.of("first", "await=0", "wait=9"), Set.copyOf(held.scored));
+    assertEquals(3, server.requests());
+  }
+
+  @Test
+  void whatWaitsIsBounded() throws Exception {
+    open(null, held);
+    String largest = "{\"query\": [\"%s\"]}".formatted("x".repeat(LIMIT - 15));
+    var first = postAsync(request("/get_reward"), largest);
+    held.begun.await();
+    List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
+    CountDownLatch refused = new CountDownLatch(2);
+    for (int i = 0; i < 66; i++) {
+      answers.add(
+          postAsync(request("/get_reward"), largest)
+              .whenComplete((found, failure) -> refused.countDown()));
+    }
+    refused.await();
+    held.goOn.countDown();
+    assertEquals(200, first.join().statusCode());
+    int busy = 0;
+    for (CompletableFuture<HttpResponse<String>> answer : answers) {
+      if (answer.join().statusCode() != 200) {
+        assertError(503, "too many texts wait for their scores", answer.join());
+        busy++;
+      }
+    }
+    assertEquals(2, busy);
+    assertEquals(200, post(largest).statusCode());
+  }
+
+  @Test
+  void whoIsSlowToReadHoldsUpNobody() throws Exception {
+    CountDownLatch asked = new CountDownLatch(1);
+    open(
+        null,
+        texts -> {
+          if (texts.contains("slow")) {
+            asked.countDown();
+            // More than the system keeps for a client.
+            throw RlhfException.input("x".repeat(1 << 24));
+          }
+          return lengths(texts);
+        });
+    try (Socket slow = new Socket()) {
+      slow.setReceiveBufferSize(1);
+      slow.connect(new InetSocketAddress(server.url().getHost(), server.url().getPort()));
+      String body = "{\"query\": [\"slow\"]}";
+      String request =
+          "POST /get_reward HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%s"
+              .formatted(body.length(), body);
+      slow.getOutputStream().write(request.getBytes(StandardCharsets.UTF_8));
+      asked.await();
+      assertEquals(200, post("{\"query\": [\"a\"]}").statusCode());
+    }
   }
 
   @TempDir Path temporary;
