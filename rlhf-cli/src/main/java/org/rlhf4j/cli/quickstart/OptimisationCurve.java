@@ -197,11 +197,11 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
             : rise.isSurelyNegative()
                 ? ", while the proxy falls as well, by " + rise.negative().said(2)
                 : ", while the proxy's rise of " + rise.said(2) + " is not sure";
-    return gold
-        + ", a fall of "
-        + fall.said(2)
-        + (fall.isSurelyPositive() ? "" : " that is not sure")
-        + proxy;
+    String fallen =
+        fall.mean() > 0
+            ? ", a fall of " + fall.said(2) + (fall.isSurelyPositive() ? "" : " that is not sure")
+            : ", no fall that the seeds share (" + fall.said(2) + ")";
+    return gold + fallen + proxy;
   }
 
   private String peakSaid() {

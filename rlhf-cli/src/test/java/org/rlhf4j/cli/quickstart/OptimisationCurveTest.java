@@ -76,7 +76,7 @@ class OptimisationCurveTest {
     assertFalse(chance.isOverOptimised());
     assertStartsWith(
         "No over-optimisation is sure: PPO's gold is highest at a KL of 4.0 nats with +1.90 and"
-            + " ends at 9.0 nats with +1.00, a fall of -0.10 ± 0.10 that is not sure, while the"
+            + " ends at 9.0 nats with +1.00, no fall that the seeds share (-0.10 ± 0.10), while the"
             + " proxy's rise of 0.50 ± 0.50 is not sure. ",
         chance);
   }
