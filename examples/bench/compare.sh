@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times RLHF4J and a plain loop on transformers in turns, so that a slow minute of the machine hits both.
+# Times RLHF4J and what users would otherwise take in turns, so that a slow minute of the machine hits both.
 #   PYTHON=…/bin/python examples/bench/compare.sh ROUNDS THREADS SHAPE DTYPE WORK…
 # SHAPE: a file of shapes/, without .json; WORK: sft, reward-fixed, reward-mixed, sample, load (a checkpoint in bf16, which is
 # made in TMPDIR on first use), grpo, rloo (beside TRL), ppo (beside trlX). PYTHON: an environment of requirements.txt; for ppo

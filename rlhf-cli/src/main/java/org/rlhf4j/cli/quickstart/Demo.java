@@ -30,7 +30,8 @@ public final class Demo {
   }
 
   /**
-   * The keys of {@code demo}. {@link #outputDir()} and {@link #seeds()} are null where none is given.
+   * The keys of {@code demo}. {@link #outputDir()} and {@link #seeds()} are null where none is
+   * given.
    */
   public record DemoConfig(
       @Key(
@@ -67,15 +68,13 @@ public final class Demo {
             : config.outputDir();
     ToyFolder.requireEmpty(folder);
     int count = config.seeds() == null ? config.demo().seeds : config.seeds();
-    List<Long> seeds =
-        LongStream.range(config.seed(), config.seed() + count).boxed().toList();
+    List<Long> seeds = LongStream.range(config.seed(), config.seed() + count).boxed().toList();
     context.console().line("Everything goes to " + folder);
     switch (config.demo()) {
       case OVER_OPTIMISATION ->
           new OverOptimisation(folder, OverOptimisation.Sizes.standard(), seeds, context).run();
       case PPO_ABLATIONS ->
-          new PpoAblations(
-                  folder, Recipe.standard(), NetworkCosts.Sizes.standard(), seeds, context)
+          new PpoAblations(folder, Recipe.standard(), NetworkCosts.Sizes.standard(), seeds, context)
               .run(commandLine);
     }
   }

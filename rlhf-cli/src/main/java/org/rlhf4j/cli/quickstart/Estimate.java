@@ -28,7 +28,8 @@ record Estimate(double mean, double standardError, int seeds) {
    */
   static Estimate of(double... values) {
     if (values.length < 2) {
-      throw new IllegalArgumentException("a standard error needs two seeds, found " + values.length);
+      throw new IllegalArgumentException(
+          "a standard error needs two seeds, found " + values.length);
     }
     double mean = Arrays.stream(values).average().orElseThrow();
     double squares = Arrays.stream(values).map(value -> (value - mean) * (value - mean)).sum();

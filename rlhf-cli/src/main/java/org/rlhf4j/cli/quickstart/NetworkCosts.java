@@ -137,13 +137,20 @@ final class NetworkCosts {
 
   private Map<String, Object> larger() {
     return Map.of(
-        "model_name_or_path", folder.resolve(MODEL),
-        "total_episodes", sizes.samples() * sizes.rollouts(),
-        "rollout_batch_size", sizes.samples(),
-        "mini_batch_size", sizes.samples(),
-        "learning_rate", 1e-6,
-        "ignore_eos", true,
-        "logging_steps", 1);
+        "model_name_or_path",
+        folder.resolve(MODEL),
+        "total_episodes",
+        sizes.samples() * sizes.rollouts(),
+        "rollout_batch_size",
+        sizes.samples(),
+        "mini_batch_size",
+        sizes.samples(),
+        "learning_rate",
+        1e-6,
+        "ignore_eos",
+        true,
+        "logging_steps",
+        1);
   }
 
   /** Trains in a process of its own. False where somebody asked to stop. */

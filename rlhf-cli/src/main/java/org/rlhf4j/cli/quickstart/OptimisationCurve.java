@@ -134,7 +134,8 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
   Estimate lead(OptimisationCurve other) {
     double[] own = peaks(Value.GOLD);
     double[] others = other.peaks(Value.GOLD);
-    return Estimate.of(IntStream.range(0, own.length).mapToDouble(i -> own[i] - others[i]).toArray());
+    return Estimate.of(
+        IntStream.range(0, own.length).mapToDouble(i -> own[i] - others[i]).toArray());
   }
 
   /** Gold surely falls from its peak, while the proxy surely goes on rising. */
@@ -145,7 +146,10 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
   /** What was found, in two sentences. */
   static String finding(List<OptimisationCurve> curves) {
     List<String> over =
-        curves.stream().filter(OptimisationCurve::isOverOptimised).map(c -> c.courseSaid()).toList();
+        curves.stream()
+            .filter(OptimisationCurve::isOverOptimised)
+            .map(c -> c.courseSaid())
+            .toList();
     List<String> others =
         curves.stream().filter(c -> !c.isOverOptimised()).map(c -> c.courseSaid()).toList();
     String first =
@@ -180,7 +184,9 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
     int highest = highest();
     String gold =
         highest == last()
-            ? said("%s's gold is highest at its end, at %.1f nats with %+.2f", method, kl(last()), goldGain(last()))
+            ? said(
+                "%s's gold is highest at its end, at %.1f nats with %+.2f",
+                method, kl(last()), goldGain(last()))
             : said(
                 "%s's gold is highest at a KL of %.1f nats with %+.2f and ends at %.1f nats with %+.2f",
                 method, kl(highest), goldGain(highest), kl(last()), goldGain(last()));

@@ -33,11 +33,7 @@ final class PpoAblations {
   private final RunContext context;
 
   PpoAblations(
-      Path folder,
-      Recipe recipe,
-      NetworkCosts.Sizes larger,
-      List<Long> seeds,
-      RunContext context) {
+      Path folder, Recipe recipe, NetworkCosts.Sizes larger, List<Long> seeds, RunContext context) {
     this.folder = folder;
     this.recipe = recipe;
     this.costs = new NetworkCosts(folder, larger, context);
@@ -68,8 +64,7 @@ final class PpoAblations {
               "values on the reference, not the policy",
               NetworkVariant.REFERENCE_BRANCH,
               NetworkVariant.POLICY_BRANCH),
-          new Comparison(
-              "the trunk not cached", NetworkVariant.NOT_CACHED, NetworkVariant.HYDRA));
+          new Comparison("the trunk not cached", NetworkVariant.NOT_CACHED, NetworkVariant.HYDRA));
 
   /** Runs all of it with the class of the command line; its {@code ppo} is called. */
   void run(Class<?> commandLine) {
@@ -132,8 +127,7 @@ final class PpoAblations {
 
   private Learned learn(Stages stages, NetworkVariant variant, long seed) {
     String output = variant + "-" + seed;
-    stages.ppo(
-        output, variant.of(stages.commands().ppo()).with(Map.of("seed", seed)), output);
+    stages.ppo(output, variant.of(stages.commands().ppo()).with(Map.of("seed", seed)), output);
     if (context.stop().requested()) {
       return null;
     }
@@ -144,8 +138,7 @@ final class PpoAblations {
       Evaluation stories =
           Evaluation.of(
               policy, stages.data().compared(), recipe.evaluationSamples(), seed, done -> {});
-      return new Learned(
-          seed, stories.gold().reward(), stories.proxy(reward), stories.kl(sft));
+      return new Learned(seed, stories.gold().reward(), stories.proxy(reward), stories.kl(sft));
     }
   }
 
@@ -166,8 +159,7 @@ final class PpoAblations {
   }
 
   private static String costsCsv(Map<NetworkVariant, Cost> measured) {
-    StringBuilder csv =
-        new StringBuilder("variant,turn,sample_s,score_s,update_s,peak_rss_mib\n");
+    StringBuilder csv = new StringBuilder("variant,turn,sample_s,score_s,update_s,peak_rss_mib\n");
     measured.forEach(
         (variant, cost) -> {
           for (int turn = 0; turn < cost.turns().size(); turn++) {
@@ -212,7 +204,9 @@ final class PpoAblations {
             rows);
     context
         .console()
-        .line("  means of %d seeds, compared seed by seed, ± standard errors".formatted(seeds.size()));
+        .line(
+            "  means of %d seeds, compared seed by seed, ± standard errors"
+                .formatted(seeds.size()));
   }
 
   private void costTable(Map<NetworkVariant, Cost> measured) {
@@ -240,8 +234,7 @@ final class PpoAblations {
     List<List<String>> rows = new ArrayList<>();
     for (Comparison comparison : COMPARISONS) {
       Estimate gold =
-          difference(
-              learned.get(comparison.one()), learned.get(comparison.other()), Learned::gold);
+          difference(learned.get(comparison.one()), learned.get(comparison.other()), Learned::gold);
       Cost one = measured.get(comparison.one());
       Cost other = measured.get(comparison.other());
       rows.add(

@@ -78,8 +78,7 @@ class DemoTest {
   @Test
   void ablationsLearnAndCost() throws IOException {
     NetworkCosts.Sizes larger = new NetworkCosts.Sizes(new RandomModel.Size(3, 32), 2, 2, 1);
-    new PpoAblations(folder, little(1), larger, List.of(11L, 12L), context())
-        .run(FirstOnly.class);
+    new PpoAblations(folder, little(1), larger, List.of(11L, 12L), context()).run(FirstOnly.class);
     List<String[]> learned = rows("ppo-ablations.csv");
     assertEquals(5 * 2, learned.size());
     // Whether the trunk is kept changes no number; all other networks learn something else.
@@ -102,10 +101,7 @@ class DemoTest {
     double second = Double.parseDouble(learned.get(3)[2]) - Double.parseDouble(learned.get(1)[2]);
     String paired =
         String.format(
-            Locale.ROOT,
-            "%+.2f ± %.2f",
-            (first + second) / 2,
-            Math.abs(first - second) / 2);
+            Locale.ROOT, "%+.2f ± %.2f", (first + second) / 2, Math.abs(first - second) / 2);
     assertTrue(shown.matches("(?s).*a full reference +" + Pattern.quote(paired) + " .*"), shown);
     assertTrue(shown.matches("(?s).*the trunk not cached +\\+0\\.00 ± 0\\.00  yes .*"), shown);
   }

@@ -66,8 +66,7 @@ class OptimisationCurveTest {
     OptimisationCurve chance =
         new OptimisationCurve(
             "PPO",
-            List.of(
-                run(PROXY, new double[] {0, 3, 1}), run(PROXY, new double[] {0, 0.8, 1})));
+            List.of(run(PROXY, new double[] {0, 3, 1}), run(PROXY, new double[] {0, 0.8, 1})));
     assertEquals(1, chance.highest());
     // 1 - 1 and 0.8 - 1
     assertEquals(-0.1, chance.fall().mean(), 1e-12);

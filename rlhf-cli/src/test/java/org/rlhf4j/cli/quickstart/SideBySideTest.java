@@ -54,8 +54,7 @@ class SideBySideTest {
           throw failure;
         });
     work.add(() -> String.valueOf(stopped.add(false)));
-    assertSame(
-        failure, assertThrows(RuntimeException.class, () -> SideBySide.run(work, stop)));
+    assertSame(failure, assertThrows(RuntimeException.class, () -> SideBySide.run(work, stop)));
     assertEquals(List.of(true), stopped);
   }
 
