@@ -45,9 +45,7 @@ public final class Decoder implements AutoCloseable {
   private final List<Taken> blockWeights = new ArrayList<>();
   private final Taken finishWeights;
   private Tensor slopes;
-  private Tensor cosines;
-  private Tensor sines;
-  private int tablePositions;
+  private volatile Angles angles;
 
   /** A decoder over weights that stay the caller's. */
   public Decoder(Torch torch, DecoderSpec spec, Weights weights) {
@@ -82,8 +80,7 @@ public final class Decoder implements AutoCloseable {
       double[] exact = Positions.Alibi.slopes(spec.attention().heads());
       this.slopes = scope.of(toFloats(exact), exact.length, 1, 1);
     }
-    this.cosines = empty;
-    this.sines = empty;
+    this.angles = new Angles(empty, empty, 0);
     Map<String, Object> attributes = attributes(spec);
     attributes.putAll(adapterAttributes());
     this.kernels = Kernels.load(torch, "/org/rlhf4j/core/model/decoder.torch", attributes);
@@ -608,8 +605,9 @@ public final class Decoder implements AutoCloseable {
     private Inputs(TensorScope scope, TokenBatch batch) {
       this.positions = scope.of(Decoder.this.tableRows(batch.positions()), batch.tokens());
       this.ids = scope.of(batch.ids(), batch.tokens());
-      this.cos = angles(scope, cosines, positions);
-      this.sin = angles(scope, sines, positions);
+      Angles angles = angles(batch.longestRow());
+      this.cos = rows(scope, angles.cosines(), positions);
+      this.sin = rows(scope, angles.sines(), positions);
       int[] chosen = batch.selected();
       this.selected = scope.of(chosen, chosen.length);
       this.runs = batch.runs(false, queryBlock);
@@ -678,8 +676,8 @@ public final class Decoder implements AutoCloseable {
     return Arrays.stream(positions).map(position -> position + offset).toArray();
   }
 
-  /** Cosines or sines of places; empty where nothing is rotated. */
-  Tensor angles(TensorScope scope, Tensor table, Tensor rows) {
+  /** Rows of a table of angles; empty where nothing is rotated. */
+  Tensor rows(TensorScope scope, Tensor table, Tensor rows) {
     return table == empty ? empty : kernels.call(scope, type, "rows", table, rows);
   }
 
@@ -704,7 +702,6 @@ public final class Decoder implements AutoCloseable {
 
   private Inputs inputs(TensorScope scope, TokenBatch batch) {
     requireLength(batch.longestRow());
-    requirePositions(batch.longestRow());
     return new Inputs(scope, batch);
   }
 
@@ -719,11 +716,31 @@ public final class Decoder implements AutoCloseable {
     }
   }
 
-  /** Cosines and sines of all angles, made once for as many positions as were ever needed. */
-  void requirePositions(int needed) {
-    if (needed <= tablePositions || !(spec.positions() instanceof Positions.Rotary rotary)) {
-      return;
+  /**
+   * What the angles of the first positions are rotated by; empty tensors where nothing is.
+   *
+   * @param cosines {@code [positions, 1, rotated / 2]}
+   * @param sines likewise
+   */
+  record Angles(Tensor cosines, Tensor sines, int positions) {}
+
+  /**
+   * The tables of at least so many positions, made anew where more are needed than ever before.
+   * Those that they replace may be in use in another thread and live as long as the decoder;
+   * together they are smaller than the newest.
+   */
+  Angles angles(int needed) {
+    if (needed > angles.positions() && spec.positions() instanceof Positions.Rotary rotary) {
+      synchronized (this) {
+        if (needed > angles.positions()) {
+          angles = angles(rotary, needed);
+        }
+      }
     }
+    return angles;
+  }
+
+  private Angles angles(Positions.Rotary rotary, int needed) {
     int count = Math.min(spec.maxPositions(), Math.max(256, Integer.highestOneBit(needed) * 2));
     int half = rotary.dimensions() / 2;
     double[] frequencies = rotary.rope().inverseFrequencies(rotary.dimensions());
@@ -736,13 +753,7 @@ public final class Decoder implements AutoCloseable {
         sin[position * half + i] = (float) Math.sin(angle);
       }
     }
-    if (cosines != empty) {
-      cosines.close();
-      sines.close();
-    }
-    cosines = table(cos, count, half);
-    sines = table(sin, count, half);
-    tablePositions = count;
+    return new Angles(table(cos, count, half), table(sin, count, half), count);
   }
 
   private Tensor table(float[] values, int positions, int half) {
@@ -753,16 +764,6 @@ public final class Decoder implements AutoCloseable {
     try (exact) {
       return torch.ops().convert(scope, exact, type);
     }
-  }
-
-  /** Cosines of the positions so far, {@code [positions, 1, rotated / 2]}; may be empty. */
-  Tensor cosines() {
-    return cosines;
-  }
-
-  /** Sines likewise. */
-  Tensor sines() {
-    return sines;
   }
 
   /** A tensor without elements, for what a model does not have. */

@@ -182,7 +182,7 @@ public final class DecodingCache implements AutoCloseable {
       // A finished slot may run on past the context until it is dropped; its result is not used.
       places[slot] = Math.min(lastPlace, promptLengths[slot / samples] + own);
     }
-    decoder.requirePositions(Arrays.stream(places).max().orElseThrow() + 1);
+    Decoder.Angles angles = decoder.angles(Arrays.stream(places).max().orElseThrow() + 1);
     Tensor rows = step.of(decoder.tableRows(places), places.length);
     AttentionSpec.Reach reach = decoder.spec().attention().reach();
     List<Tensor> masks = promptMasks;
@@ -198,8 +198,8 @@ public final class DecodingCache implements AutoCloseable {
             type,
             "decode",
             decoder.enter(step, tokens, rows),
-            decoder.angles(step, decoder.cosines(), rows),
-            decoder.angles(step, decoder.sines(), rows),
+            decoder.rows(step, angles.cosines(), rows),
+            decoder.rows(step, angles.sines(), rows),
             promptKeys,
             promptValues,
             ownKeys,

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -69,6 +70,49 @@ class SavingsTest {
       System.arraycopy(one, 0, alone, before, one.length);
     }
     assertArrayEquals(alone, logProbs(documents), 1e-5f);
+  }
+
+  /** The tables of angles are made when a model first meets rows of their length. */
+  @Test
+  void tablesOfAnglesGrowUnderThreadsThatReadThem() throws IOException {
+    Path config = TinyModel.causalLm(temporary.resolve("long"), 1).resolve("config.json");
+    String text = Files.readString(config);
+    Files.writeString(config, text.replaceFirst("(\"max_position_embeddings\"): \\d+", "$1: 1024"));
+    ModelFolder folder = ModelFolder.open(config.getParent());
+    Random random = new Random(6);
+    List<TokenRow> documents = new ArrayList<>();
+    for (int length : new int[] {9, 9, 9, 9, 300, 300, 300, 300, 600, 600, 600, 600}) {
+      documents.add(TokenRow.allTargets(row(random, length)));
+    }
+    ModelLoader.Options options = new ModelLoader.Options(ElementType.FP32, false);
+    List<float[]> expected = new ArrayList<>();
+    try (CausalLm alone = ModelLoader.causalLm(torch, folder, options)) {
+      for (TokenRow one : documents) {
+        expected.add(alone.logProbs(TokenBatch.ofTargets(List.of(one)), false).logProbs());
+      }
+    }
+    int before = torch.threads();
+    torch.setThreads(4);
+    try {
+      for (int trial = 0; trial < 30; trial++) {
+        try (CausalLm fresh = ModelLoader.causalLm(torch, folder, options)) {
+          List<float[]> found =
+              torch.sideBySide(
+                  documents,
+                  1000,
+                  some ->
+                      some.stream()
+                          .map(one -> fresh.logProbs(TokenBatch.ofTargets(List.of(one)), false))
+                          .map(LmHead.Found::logProbs)
+                          .toList());
+          for (int i = 0; i < documents.size(); i++) {
+            assertArrayEquals(expected.get(i), found.get(i), 1e-5f);
+          }
+        }
+      }
+    } finally {
+      torch.setThreads(before);
+    }
   }
 
   @Test
