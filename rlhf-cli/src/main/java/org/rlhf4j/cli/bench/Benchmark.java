@@ -30,6 +30,7 @@ import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.SystemStats;
 import org.rlhf4j.core.torch.AdamW;
+import org.rlhf4j.core.torch.Products;
 import org.rlhf4j.core.train.Compute;
 import org.rlhf4j.core.train.LanguageModelStep;
 import org.rlhf4j.core.train.LearningRateSchedule;
@@ -268,7 +269,7 @@ public final class Benchmark {
 
   private Map<String, Object> line(Compute compute, Work work, List<Double> rates, double startup) {
     Long peak = SystemStats.now().peakResidentBytes();
-    double products = Compute.productRate(compute.torch(), compute.type(), PRODUCT_TRIALS);
+    double products = Products.rate(compute.torch(), compute.type(), PRODUCT_TRIALS);
     Collections.sort(rates);
     double median = (rates.get((rates.size() - 1) / 2) + rates.get(rates.size() / 2)) / 2;
     Map<String, Object> line = new LinkedHashMap<>();

@@ -101,21 +101,26 @@ public final class Generator implements AutoCloseable {
     Arrays.setAll(byLength, i -> i);
     Arrays.sort(byLength, Comparator.comparingInt(i -> prompts.get(i).ids().length));
     int promptsPerBatch = Math.max(1, plan.batchSize() / plan.samples());
-    for (int from = 0; from < byLength.length; from += promptsPerBatch) {
-      int to = Math.min(byLength.length, from + promptsPerBatch);
-      List<PromptRow> batch = new ArrayList<>();
-      for (int i = from; i < to; i++) {
-        batch.add(prompts.get(byLength[i]));
+    try (TensorScope scope = model.torch().scope()) {
+      CausalLm.DecodingWeights weights = model.forDecoding(scope);
+      for (int from = 0; from < byLength.length; from += promptsPerBatch) {
+        int to = Math.min(byLength.length, from + promptsPerBatch);
+        List<PromptRow> batch = new ArrayList<>();
+        for (int i = from; i < to; i++) {
+          batch.add(prompts.get(byLength[i]));
+        }
+        List<List<Response>> found =
+            model
+                .torch()
+                .sideBySide(
+                    batch,
+                    (long) batch.size() * plan.samples(),
+                    some -> new Batch(some, plan, weights).run());
+        for (int i = from; i < to; i++) {
+          responses.set(byLength[i], found.get(i - from));
+        }
+        finished.accept(to - from);
       }
-      List<List<Response>> found =
-          model
-              .torch()
-              .sideBySide(
-                  batch, (long) batch.size() * plan.samples(), some -> new Batch(some, plan).run());
-      for (int i = from; i < to; i++) {
-        responses.set(byLength[i], found.get(i - from));
-      }
-      finished.accept(to - from);
     }
     return responses;
   }
@@ -240,6 +245,7 @@ public final class Generator implements AutoCloseable {
   private final class Batch {
     private final List<PromptRow> prompts;
     private final Plan plan;
+    private final CausalLm.DecodingWeights weights;
     private final List<Sample> samples = new ArrayList<>();
     private final int vocabulary = model.decoder().spec().vocabularySize();
 
@@ -249,9 +255,10 @@ public final class Generator implements AutoCloseable {
     private TensorScope scope;
     private Tensor seen;
 
-    private Batch(List<PromptRow> prompts, Plan plan) {
+    private Batch(List<PromptRow> prompts, Plan plan, CausalLm.DecodingWeights weights) {
       this.prompts = prompts;
       this.plan = plan;
+      this.weights = weights;
       for (PromptRow prompt : prompts) {
         for (int number = 0; number < plan.samples(); number++) {
           samples.add(new Sample(prompt, number));
@@ -275,17 +282,18 @@ public final class Generator implements AutoCloseable {
           markPrompts(step);
           int[] promptOfSlot = new int[slots.length];
           Arrays.setAll(promptOfSlot, slot -> slot / plan.samples());
-          Tensor ofPrompts = model.head().logits(step, prefill.hidden());
+          Tensor ofPrompts = model.head().logits(step, prefill.hidden(), weights.ofHead());
           tokens = scope.keep(pick(step, sampler.rows(step, ofPrompts, promptOfSlot)));
           // Last, since it is closed only by what follows.
-          cache = model.decoder().startDecoding(prefill, lengths, plan.samples());
+          cache =
+              model.decoder().startDecoding(prefill, lengths, plan.samples(), weights.ofBlocks());
         }
         try (cache) {
           while (Arrays.stream(slots).anyMatch(slot -> slot.finishReason == null)) {
             try (TensorScope step = scope.child()) {
               Tensor kept = dropFinished(step, cache, tokens);
               Tensor hidden = cache.step(step, kept);
-              Tensor next = pick(step, model.head().logits(step, hidden));
+              Tensor next = pick(step, model.head().logits(step, hidden, weights.ofHead()));
               tokens.close();
               tokens = scope.keep(next);
             }

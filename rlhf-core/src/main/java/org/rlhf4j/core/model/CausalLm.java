@@ -4,12 +4,17 @@ import java.util.List;
 import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.checkpoint.TensorSource;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.Products;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 
 /** A language model: decoder and language-model head on one set of weights. */
 public final class CausalLm implements AutoCloseable {
+  /** Parameters whose copies take 1 GiB. */
+  private static final long MOST_COPIED = 1L << 28;
+
   private final Torch torch;
   private final WeightPlaces places;
   private final boolean ownsBase;
@@ -87,6 +92,32 @@ public final class CausalLm implements AutoCloseable {
   /** Where it runs. */
   public Torch torch() {
     return torch;
+  }
+
+  /**
+   * Weights as decoding takes them.
+   *
+   * @param ofBlocks of all blocks
+   * @param ofHead the head's matrix
+   */
+  public record DecodingWeights(List<Tensor> ofBlocks, Tensor ofHead) {}
+
+  /**
+   * The weights for decoding, to be made again after they have changed. Decoding meets every matrix
+   * with a few rows only; where oneDNN computes, copies that it reads in order make that twice as
+   * fast, unless they would take much memory.
+   *
+   * @param scope owns the copies
+   */
+  public DecodingWeights forDecoding(TensorScope scope) {
+    boolean copies =
+        torch.products() == Products.ONEDNN
+            && weights().type() == ElementType.FP32
+            && !decoder.spec().transposed()
+            && size().total() <= MOST_COPIED;
+    return new DecodingWeights(
+        decoder.weightsForDecoding(scope, copies),
+        head.weightForDecoding(scope, torch.ops(), copies));
   }
 
   /** Log-probabilities of a batch's targets. */

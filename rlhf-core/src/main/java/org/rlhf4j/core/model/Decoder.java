@@ -25,6 +25,9 @@ public final class Decoder implements AutoCloseable {
   /** The place of the first adapter in a block's list of weights. */
   private static final int FIRST_ADAPTER = 16;
 
+  /** The places of its matrices: queries, keys and values; output; (gate and) up; down. */
+  private static final int[] MATRICES = {2, 6, 11, 13};
+
   private final Torch torch;
   private final DecoderSpec spec;
   private final WeightPlaces weights;
@@ -362,10 +365,32 @@ public final class Decoder implements AutoCloseable {
    * @param prefill of a batch whose rows are the prompts
    * @param lengths the prompts' lengths
    * @param samples how many samples of each prompt are decoded side by side
+   * @param weights see {@link CausalLm#forDecoding}
    * @return to be closed by the caller
    */
-  public DecodingCache startDecoding(Prefill prefill, int[] lengths, int samples) {
-    return new DecodingCache(torch, this, kernels, type, prefill, lengths, samples);
+  public DecodingCache startDecoding(
+      Prefill prefill, int[] lengths, int samples, List<Tensor> weights) {
+    return new DecodingCache(
+        torch, this, kernels, new DecodingCache.Start(prefill, lengths, samples, weights));
+  }
+
+  /**
+   * The weights of all blocks for decoding, see {@link CausalLm#forDecoding}.
+   *
+   * @param copies whether their matrices are copied
+   */
+  List<Tensor> weightsForDecoding(TensorScope scope, boolean copies) {
+    List<Tensor> all = new ArrayList<>();
+    for (Taken block : blockWeights) {
+      List<Tensor> tensors = new ArrayList<>(block.tensors());
+      for (int matrix : MATRICES) {
+        if (copies && tensors.get(matrix) != empty) {
+          tensors.set(matrix, torch.ops().byColumns(scope, tensors.get(matrix)));
+        }
+      }
+      all.addAll(tensors);
+    }
+    return all;
   }
 
   /**
@@ -769,13 +794,6 @@ public final class Decoder implements AutoCloseable {
   /** A tensor without elements, for what a model does not have. */
   Tensor empty() {
     return empty;
-  }
-
-  /** The weights of all blocks as the kernels take them. */
-  List<Tensor> blockWeights() {
-    List<Tensor> all = new ArrayList<>();
-    blockWeights.forEach(block -> all.addAll(block.tensors()));
-    return all;
   }
 
   @Override

@@ -22,6 +22,7 @@ public final class DecodingCache implements AutoCloseable {
   private final Decoder decoder;
   private final Kernels kernels;
   private final ElementType type;
+  private final List<Tensor> weights;
   private final double[] slopes;
   private TensorScope scope;
   private final Torch torch;
@@ -39,39 +40,39 @@ public final class DecodingCache implements AutoCloseable {
   private int capacity;
 
   /**
-   * Starts from prompts that were read.
+   * Prompts that were read.
    *
    * @param prefill of a batch whose rows are the prompts, one after the other
    * @param lengths the prompts' lengths
    * @param samples slots of each prompt
+   * @param weights of all blocks, see {@link CausalLm#forDecoding}
    */
-  DecodingCache(
-      Torch torch,
-      Decoder decoder,
-      Kernels kernels,
-      ElementType type,
-      Decoder.Prefill prefill,
-      int[] lengths,
-      int samples) {
+  record Start(Decoder.Prefill prefill, int[] lengths, int samples, List<Tensor> weights) {}
+
+  /** Starts from prompts that were read. */
+  DecodingCache(Torch torch, Decoder decoder, Kernels kernels, Start start) {
+    Decoder.Prefill prefill = start.prefill();
+    int[] lengths = start.lengths();
     this.torch = torch;
     this.decoder = decoder;
     this.kernels = kernels;
-    this.type = type;
+    this.weights = start.weights();
+    this.type = prefill.hidden().type();
     this.scope = torch.scope();
     this.slopes =
         decoder.spec().positions() instanceof Positions.Alibi
             ? Positions.Alibi.slopes(decoder.spec().attention().heads())
             : new double[0];
     this.promptLengths = lengths.clone();
-    this.samples = samples;
+    this.samples = start.samples();
     int longest = Arrays.stream(lengths).max().orElseThrow();
     int[] rows = new int[lengths.length * longest];
-    int start = 0;
+    int first = 0;
     for (int p = 0; p < lengths.length; p++) {
       for (int t = 0; t < lengths[p]; t++) {
-        rows[p * longest + t] = start + t;
+        rows[p * longest + t] = first + t;
       }
-      start += lengths[p];
+      first += lengths[p];
     }
     try (TensorScope step = scope.child()) {
       Tensor picked = step.of(rows, rows.length);
@@ -209,7 +210,7 @@ public final class DecodingCache implements AutoCloseable {
             masks,
             ownSlopes(step),
             local,
-            decoder.blockWeights());
+            weights);
     own++;
     return decoder.finish(step, last);
   }

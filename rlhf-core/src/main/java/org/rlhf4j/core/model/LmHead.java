@@ -3,6 +3,7 @@ package org.rlhf4j.core.model;
 import java.util.Map;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Kernels;
+import org.rlhf4j.core.torch.Ops;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -94,7 +95,19 @@ public final class LmHead implements AutoCloseable {
 
   /** Fp32 logits, {@code [rows, vocabulary]}, of a few hidden states {@code [rows, hidden]}. */
   public Tensor logits(TensorScope scope, Tensor hidden) {
-    return kernels.call(scope, ElementType.FP32, "logits", hidden, weight.tensor(), bias.tensor());
+    return logits(scope, hidden, weight.tensor());
+  }
+
+  /**
+   * As {@link #logits(TensorScope, Tensor)}, by the weight that {@link CausalLm#forDecoding} gives.
+   */
+  public Tensor logits(TensorScope scope, Tensor hidden, Tensor weight) {
+    return kernels.call(scope, ElementType.FP32, "logits", hidden, weight, bias.tensor());
+  }
+
+  /** Its matrix for decoding, see {@link CausalLm#forDecoding}. */
+  Tensor weightForDecoding(TensorScope scope, Ops ops, boolean copies) {
+    return copies ? ops.byColumns(scope, weight.tensor()) : weight.tensor();
   }
 
   /**

@@ -69,18 +69,15 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Loads the kernels of a resource.
+   * Loads the kernels of a resource. They may call the functions of {@link Products}.
    *
    * @param resource the path of a text resource that holds one TorchScript class
    * @param attributes values of the attributes that the class declares: Long, Double or Boolean
    */
   public static Kernels load(Torch torch, String resource, Map<String, Object> attributes) {
     String name = resource.substring(resource.lastIndexOf('/') + 1, resource.lastIndexOf('.'));
-    try (InputStream text = Kernels.class.getResourceAsStream(resource)) {
-      if (text == null) {
-        throw new IllegalStateException("no resource " + resource);
-      }
-      String source = new String(text.readAllBytes(), StandardCharsets.UTF_8);
+    try {
+      String source = text(resource) + text(torch.products().resource());
       byte[] archive = TorchScriptArchive.write(source, attributes);
       PtSymbolBlock module =
           JniUtils.loadModule(
@@ -88,6 +85,15 @@ public final class Kernels implements AutoCloseable {
       return new Kernels(module, name);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String text(String resource) throws IOException {
+    try (InputStream text = Kernels.class.getResourceAsStream(resource)) {
+      if (text == null) {
+        throw new IllegalStateException("no resource " + resource);
+      }
+      return new String(text.readAllBytes(), StandardCharsets.UTF_8);
     }
   }
 

@@ -56,6 +56,11 @@ public final class Ops implements AutoCloseable {
     return kernels.callList(scope, new ElementType[] {tensor.type()}, "split_rows", tensor, rows);
   }
 
+  /** A copy of a matrix that lies in memory column by column; see {@link Products#ONEDNN}. */
+  public Tensor byColumns(TensorScope scope, Tensor matrix) {
+    return kernels.call(scope, matrix.type(), "by_columns", matrix);
+  }
+
   /** Rows below each other, the opposite of {@link #splitRows}, in new memory. */
   public Tensor joinRows(TensorScope scope, List<Tensor> parts) {
     return kernels.call(scope, parts.get(0).type(), "join_rows", parts);

@@ -20,19 +20,26 @@ public final class Torch implements AutoCloseable {
 
   private final Engine engine;
   private final Device device;
+  private final Products products;
   private final TensorScope root;
   private final Ops ops;
   private final Workers workers = new Workers();
 
-  private Torch(Engine engine, Device device) {
+  private Torch(Engine engine, Device device, Products products) {
     this.engine = engine;
     this.device = device;
+    this.products = products;
     this.root = new TensorScope((PtNDManager) engine.newBaseManager(device));
     this.ops = new Ops(this);
   }
 
+  /** Measured once, so that all runs of a process compute alike. */
+  private static final class OfProcessor {
+    private static final Products FASTEST = Products.measured();
+  }
+
   /**
-   * Opens a device.
+   * Opens a device; on a processor products are computed in the way that was measured to be faster.
    *
    * @param name {@code auto} (the first GPU if there is one), {@code cpu}, {@code cuda} or {@code
    *     cuda:n}
@@ -40,7 +47,19 @@ public final class Torch implements AutoCloseable {
    */
   public static Torch open(String name) {
     Engine engine = Engine.getEngine("PyTorch");
-    return new Torch(engine, device(engine, name));
+    Device device = device(engine, name);
+    return new Torch(engine, device, device.isGpu() ? Products.PLAIN : OfProcessor.FASTEST);
+  }
+
+  /**
+   * Opens a device.
+   *
+   * @param name as in {@link #open(String)}
+   * @param products how they are computed
+   */
+  public static Torch open(String name, Products products) {
+    Engine engine = Engine.getEngine("PyTorch");
+    return new Torch(engine, device(engine, name), products);
   }
 
   private static Device device(Engine engine, String name) {
@@ -96,6 +115,11 @@ public final class Torch implements AutoCloseable {
   /** PyTorch's version. */
   public String pytorchVersion() {
     return engine.getVersion();
+  }
+
+  /** How products with matrices of weights are computed. */
+  public Products products() {
+    return products;
   }
 
   /** The number of threads of one operation. */

@@ -5,9 +5,7 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.torch.ElementType;
-import org.rlhf4j.core.torch.Ops;
-import org.rlhf4j.core.torch.Tensor;
-import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.torch.Products;
 import org.rlhf4j.core.torch.Torch;
 
 /**
@@ -21,9 +19,6 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
   /** What DJL reads when it loads PyTorch; the command line's {@code --threads} sets it. */
   private static final String THREADS_PROPERTY = "ai.djl.pytorch.num_threads";
 
-  private static final int ROWS = 512;
-  private static final int INNER = 576;
-  private static final int COLUMNS = 1536;
   private static final double GIGA = 1e9;
 
   /**
@@ -47,13 +42,14 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
    * @throws RlhfException where other threads are asked for, or its device is not there
    */
   static Compute again(String deviceName, TrainingPosition.Numerics before, Console console) {
-    Torch torch = Torch.open(deviceName);
+    Products products = before.products();
+    Torch torch = Torch.open(deviceName, products);
     String device = torch.deviceName();
     if (!device.equals(before.device())) {
       torch.close();
       console.line(
           "computing on %s, as the run was started, not on %s".formatted(before.device(), device));
-      torch = Torch.open(before.device());
+      torch = Torch.open(before.device(), products);
     }
     int now = torch.threads();
     if (now != before.threads()) {
@@ -77,43 +73,13 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
     if (!torch.isCpu()) {
       return new Compute(torch, ElementType.BF16, "auto: on a GPU");
     }
-    double fp32 = productRate(torch, ElementType.FP32, 4);
-    double bf16 = productRate(torch, ElementType.BF16, 4);
+    double fp32 = Products.rate(torch, ElementType.FP32, 4);
+    double bf16 = Products.rate(torch, ElementType.BF16, 4);
     return new Compute(
         torch,
         bf16 > fp32 ? ElementType.BF16 : ElementType.FP32,
         String.format(
             Locale.ROOT, "auto: measured fp32 %.1f, bf16 %.1f GFLOP/s", fp32 / GIGA, bf16 / GIGA));
-  }
-
-  /**
-   * The rate of matrix products on a device, in floating-point operations per second: the best of a
-   * few trials.
-   */
-  public static double productRate(Torch torch, ElementType type, int trials) {
-    try (TensorScope scope = torch.scope()) {
-      float[] left = new float[ROWS * INNER];
-      float[] right = new float[COLUMNS * INNER];
-      for (int i = 0; i < left.length; i++) {
-        left[i] = (i * 31 % 97) / 97f - 0.5f;
-      }
-      for (int i = 0; i < right.length; i++) {
-        right[i] = (i * 37 % 89) / 89f - 0.5f;
-      }
-      Ops ops = torch.ops();
-      Tensor a = ops.convert(scope, scope.of(left, ROWS, INNER), type);
-      Tensor b = ops.convert(scope, scope.of(right, COLUMNS, INNER), type);
-      double best = 0;
-      int repeats = 4;
-      ops.products(scope, a, b, 1);
-      for (int trial = 0; trial < trials; trial++) {
-        long start = System.nanoTime();
-        ops.products(scope, a, b, repeats);
-        double seconds = (System.nanoTime() - start) / 1e9;
-        best = Math.max(best, 2.0 * repeats * ROWS * INNER * COLUMNS / seconds);
-      }
-      return best;
-    }
   }
 
   /** {@code fp32} or {@code bf16}. */

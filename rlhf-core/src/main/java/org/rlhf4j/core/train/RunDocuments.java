@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.TrainingConfig;
@@ -142,6 +143,7 @@ final class RunDocuments {
     Compute compute = facts.compute();
     Map<String, String> kernels = new LinkedHashMap<>();
     kernels.put("dtype", compute.reason());
+    kernels.put("products", compute.torch().products().name().toLowerCase(Locale.ROOT));
     kernels.put(
         "activation_checkpointing",
         facts.training().activationCheckpointing() ? "per block" : "none");

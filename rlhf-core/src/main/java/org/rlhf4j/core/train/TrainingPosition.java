@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
+import org.rlhf4j.core.torch.Products;
 
 /**
  * {@code trainer_progress.json}: where a run stands. Rows, learning rate and randomness are
@@ -66,9 +67,16 @@ record TrainingPosition(
    * @param dtype fp32 or bf16
    * @param dtypeReason why that one
    * @param threads of one operation
+   * @param products how products with matrices are computed
    * @param savedType of the start model's files
    */
-  record Numerics(String device, String dtype, String dtypeReason, int threads, String savedType) {}
+  record Numerics(
+      String device,
+      String dtype,
+      String dtypeReason,
+      int threads,
+      Products products,
+      String savedType) {}
 
   void write(Path folder) {
     try {
@@ -83,7 +91,9 @@ record TrainingPosition(
     Path file = folder.resolve(RunFolder.PROGRESS_FILE);
     try {
       TrainingPosition position = JSON.readValue(file.toFile(), TrainingPosition.class);
-      if (position.window.figureSums == null || position.numerics.device == null) {
+      if (position.window.figureSums == null
+          || position.numerics.device == null
+          || position.numerics.products == null) {
         throw RlhfException.input(
             file + " was written by an earlier version of the library, which kept less in it");
       }

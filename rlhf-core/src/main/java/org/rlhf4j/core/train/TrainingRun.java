@@ -588,6 +588,7 @@ public final class TrainingRun implements AutoCloseable {
             compute.dtypeName(),
             compute.reason(),
             torch().threads(),
+            torch().products(),
             (resumed == null ? start.storedType().name() : resumed.numerics().savedType())),
         best.found(),
         evaluationPending,
