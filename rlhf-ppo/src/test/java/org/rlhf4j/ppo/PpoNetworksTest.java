@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -16,6 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
@@ -29,6 +31,7 @@ import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
+import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.testing.Shared;
@@ -267,7 +270,7 @@ class PpoNetworksTest {
   @Test
   void thePolicyIsSavedAsAnyModel() throws IOException {
     Path folder = temporary.resolve("policy");
-    java.nio.file.Files.createDirectory(folder);
+    Files.createDirectory(folder);
     try (Torch torch = Torch.open("cpu");
         PpoNetworks networks =
             PpoNetworks.load(
@@ -293,6 +296,78 @@ class PpoNetworksTest {
       assertTrue(value.contains("value.transformer.h.2.ln_1.weight"));
       assertFalse(value.contains("value.transformer.h.1.ln_1.weight"));
     }
+  }
+
+  /**
+   * Sharing saves time and memory and nothing else: a policy whose top has moved, and its
+   * reference, have the numbers and gradients of two models that share no weight and no state.
+   */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aSharedTrunkIsTwoModels(boolean kept) throws IOException {
+    PpoNetworks.Options options =
+        new PpoNetworks.Options(
+            ElementType.FP32, null, 3, 2, ValueNetwork.POLICY_HEAD, 0, null, 1, Recording.FULL);
+    TokenBatch batch = TokenBatch.ofTargets(ROWS);
+    Path folder = Files.createDirectory(temporary.resolve("policy"));
+    try (Torch torch = Torch.open("cpu");
+        TensorScope scope = torch.scope();
+        PpoNetworks networks = PpoNetworks.load(torch, model(), options)) {
+      Weights top = networks.policy().trained();
+      for (Tensor master : top.masters()) {
+        float[] moved = master.toFloats();
+        float[] by = coefficients(moved.length, 3);
+        for (int i = 0; i < moved.length; i++) {
+          moved[i] += 0.05f * by[i];
+        }
+        torch.ops().fill(scope, master, 0, moved);
+      }
+      top.followMasters();
+      ModelWriter.causalLm(
+          folder, model(), networks.policy(), new SaveFormat(StoredType.F32, 1L << 30));
+      PpoNetworks.States states = kept ? networks.states(scope, batch) : null;
+      PpoNetworks.Scored scored = networks.score(batch, states);
+      List<Gradients> into = new ArrayList<>();
+      for (Optimization.Part part : networks.trained(1)) {
+        into.add(new Gradients(torch.ops(), scope, part.weights()));
+      }
+      networks.addGradients(
+          batch,
+          states,
+          (logProbs, values) ->
+              new PpoNetworks.Terms(
+                  coefficients(logProbs.length, 0), new float[0], new float[values.length]),
+          into);
+      try (CausalLm policy =
+              ModelLoader.causalLm(
+                  torch,
+                  ModelFolder.open(folder),
+                  new ModelLoader.Options(ElementType.FP32, true));
+          CausalLm reference =
+              ModelLoader.causalLm(
+                  torch, model(), new ModelLoader.Options(ElementType.FP32, false))) {
+        assertArrayEquals(policy.logProbs(batch, false).logProbs(), scored.logProbs(), 1e-6f);
+        assertArrayEquals(
+            reference.logProbs(batch, false).logProbs(), scored.referenceLogProbs(), 1e-6f);
+        assertFalse(Arrays.equals(scored.logProbs(), scored.referenceLogProbs()));
+        Weights all = policy.trained();
+        Gradients ofAll = new Gradients(torch.ops(), scope, all);
+        policy.addGradients(
+            batch, logProbs -> coefficients(logProbs.length, 0), Recording.FULL, ofAll, false);
+        for (int i = 0; i < top.parameters().size(); i++) {
+          int same = names(all).indexOf(names(top).get(i));
+          assertArrayEquals(
+              ofAll.all().get(same).toFloats(),
+              into.get(0).all().get(i).toFloats(),
+              1e-5f,
+              names(top).get(i));
+        }
+      }
+    }
+  }
+
+  private static List<String> names(Weights weights) {
+    return weights.parameters().stream().map(ParameterSpec::name).toList();
   }
 
   private static int lmHead(PpoNetworks networks) {

@@ -21,6 +21,12 @@ record Estimate(double mean, double standardError, int seeds) {
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086
   };
 
+  /** The same for one in 120: a third of it, for tests of all pairs of three (Bonferroni). */
+  private static final double[] STUDENT_OF_THREE = {
+    38.188, 7.649, 4.857, 3.961, 3.534, 3.287, 3.128, 3.016, 2.933, 2.870, 2.820, 2.779, 2.746,
+    2.718, 2.694, 2.673, 2.655, 2.639, 2.625, 2.613
+  };
+
   /**
    * The mean of one number from each seed.
    *
@@ -42,6 +48,11 @@ record Estimate(double mean, double standardError, int seeds) {
     return STUDENT[Math.min(seeds - 1, STUDENT.length) - 1];
   }
 
+  /** The same where three means are tested, so that 5 % is the chance that any of them passes. */
+  double limitOfThree() {
+    return STUDENT_OF_THREE[Math.min(seeds - 1, STUDENT_OF_THREE.length) - 1];
+  }
+
   /** Whether it is above 0 by this test. */
   boolean isSurelyPositive() {
     return mean > 0 && mean > limit() * standardError;
@@ -50,6 +61,11 @@ record Estimate(double mean, double standardError, int seeds) {
   /** Whether it is below 0 by this test. */
   boolean isSurelyNegative() {
     return negative().isSurelyPositive();
+  }
+
+  /** Whether it is above 0, as one of three that are tested. */
+  boolean isSurelyPositiveOfThree() {
+    return mean > 0 && mean > limitOfThree() * standardError;
   }
 
   Estimate negative() {
@@ -64,6 +80,12 @@ record Estimate(double mean, double standardError, int seeds) {
   /** {@code +0.55 ± 0.05}. */
   String signed(int digits) {
     return number("+", mean, digits) + error(digits);
+  }
+
+  /** {@code -0.20 to +1.30}: where the true mean is, in 95 of 100 cases. */
+  String interval(int digits) {
+    double half = limit() * standardError;
+    return number("+", mean - half, digits) + " to " + number("+", mean + half, digits);
   }
 
   private String error(int digits) {

@@ -102,8 +102,19 @@ class DemoTest {
     String paired =
         String.format(
             Locale.ROOT, "%+.2f ± %.2f", (first + second) / 2, Math.abs(first - second) / 2);
-    assertTrue(shown.matches("(?s).*a full reference +" + Pattern.quote(paired) + " .*"), shown);
-    assertTrue(shown.matches("(?s).*the trunk not cached +\\+0\\.00 ± 0\\.00  yes .*"), shown);
+    assertTrue(
+        shown.matches("(?s).*layers trained, full reference +" + Pattern.quote(paired) + " .*"),
+        shown);
+    // Student's t for two seeds.
+    double middle = (first + second) / 2;
+    double half = 12.706 * Math.abs(first - second) / 2;
+    String interval = String.format(Locale.ROOT, "%+.2f to %+.2f", middle - half, middle + half);
+    assertTrue(
+        shown.matches(
+            "(?s).*full reference, not the upper 2 +\\S+ +" + Pattern.quote(interval) + " .*"),
+        shown);
+    assertTrue(
+        shown.matches("(?s).*the trunk not cached +\\+0\\.00 +\\+0\\.00 to \\+0\\.00 .*"), shown);
   }
 
   /** A command line that trains the first variant, and checks the others' keys. */

@@ -33,8 +33,11 @@ class EstimateTest {
     for (int seeds = 2; seeds <= 21; seeds++) {
       double limit = Estimate.of(new double[seeds]).limit();
       assertEquals(0.025, chanceOver(limit, seeds - 1), 5e-5);
+      double ofThree = Estimate.of(new double[seeds]).limitOfThree();
+      assertEquals(0.025 / 3, chanceOver(ofThree, seeds - 1), 2e-5);
     }
     assertTrue(chanceOver(Estimate.of(new double[100]).limit(), 99) < 0.025);
+    assertTrue(chanceOver(Estimate.of(new double[100]).limitOfThree(), 99) < 0.025 / 3);
   }
 
   @Test
@@ -43,7 +46,15 @@ class EstimateTest {
     assertFalse(new Estimate(3.17, 1, 4).isSurelyPositive());
     assertTrue(new Estimate(-3.19, 1, 4).isSurelyNegative());
     assertFalse(new Estimate(-3.17, 1, 4).isSurelyNegative());
+    assertTrue(new Estimate(4.86, 1, 4).isSurelyPositiveOfThree());
+    assertFalse(new Estimate(4.85, 1, 4).isSurelyPositiveOfThree());
     assertFalse(Estimate.of(0, 0, 0).isSurelyPositive());
+  }
+
+  /** 12.706 standard errors of 0.5 on either side. */
+  @Test
+  void theIntervalIsStudents() {
+    assertEquals("-4.85 to +7.85", Estimate.of(1, 2).interval(2));
   }
 
   @Test
