@@ -1,5 +1,7 @@
 package org.rlhf4j.core.torch;
 
+import ai.djl.engine.Engine;
+import ai.djl.engine.StandardCapabilities;
 import java.util.Locale;
 
 /** How products with matrices of weights are computed; what is fastest depends on the machine. */
@@ -16,7 +18,7 @@ public enum Products {
   /** MKL's sums and oneDNN's are ordered differently, so it has to be worth it. */
   private static final double CLEARLY_FASTER = 1.3;
 
-  private static final int TRIALS = 4;
+  private static final int TRIALS = 3;
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
@@ -29,8 +31,7 @@ public enum Products {
 
   /** The faster way on a processor, measured in turns. */
   static Products measured() {
-    // PyTorch has oneDNN on these processors; elsewhere its name may not even be known.
-    if (!System.getProperty("os.arch").matches("amd64|x86_64")) {
+    if (!Engine.getEngine("PyTorch").hasCapability(StandardCapabilities.MKLDNN)) {
       return PLAIN;
     }
     double plain = 0;
