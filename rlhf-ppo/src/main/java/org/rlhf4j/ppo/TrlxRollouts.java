@@ -158,15 +158,14 @@ final class TrlxRollouts {
     List<Completion> completions = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       PromptRow prompt = prompts.get(i);
-      String output = texts.get(i).output();
       completions.add(
           new Completion(
               prompt.index(),
               0,
               texts.get(i).prompt(),
-              output,
+              texts.get(i).text(),
               prompt.ids(),
-              settings.text.ids(output)));
+              settings.text.ids(texts.get(i).output())));
     }
     return completions;
   }

@@ -2,6 +2,7 @@ package org.rlhf4j.ppo;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -9,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -22,7 +24,10 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunContext;
 
 /** Whole runs that follow trlX. */
@@ -131,6 +136,27 @@ class TrlxRunTest {
     RlhfException refused = assertThrows(RlhfException.class, builder::build);
     assertTrue(refused.getMessage().contains(key), refused.getMessage());
     assertTrue(refused.getMessage().contains("trlx_compat v0.6.0"), refused.getMessage());
+  }
+
+  /** A reward model would read the end token's spelling as ordinary characters. */
+  @Test
+  void theRewardSeesNoSpellingOfTheEnd() {
+    List<Completion> ended = new ArrayList<>();
+    RewardFunction reward =
+        completions -> {
+          for (Completion completion : completions) {
+            assertFalse(completion.text().contains("</s>"), completion.text());
+            int[] ids = completion.ids();
+            if (ids.length > 0 && ids[ids.length - 1] == TestTokenizers.EOS) {
+              ended.add(completion);
+            }
+          }
+          return PpoTrainerTest.SMALL_IDS.rewards(completions);
+        };
+    // Half of the bytes are no text by themselves.
+    ConfigBuilder<PpoConfig> builder = builder("head").set("stop", List.of("\uFFFD"));
+    new PpoTrainer(builder.build(), RunContext.silent(), reward).train();
+    assertTrue(ended.size() > 4, ended.toString());
   }
 
   @Test
