@@ -280,6 +280,43 @@ class PpoTrainerTest {
     assertTrue(answers.contains("Tell 3: yes 3"), answers.toString());
   }
 
+  /** Rows whose last targets are a part of the prompt, and rows without any. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{'prompt': 'Tell me'}",
+        "{'input_ids': [256, 81, 58, 97]}",
+        "{'input_ids': [256, 81, 58, 97], 'labels': [-100, -100, 58, 97]}",
+        "{'messages': [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Yes'},"
+            + " {'role': 'user', 'content': 'And'}]}"
+      })
+  void aDeltaNeedsAnAnswerBehindEachPrompt(String row) throws IOException {
+    String answered =
+        "{'messages': [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Yes'}]}";
+    Files.write(prompts, Stream.of(answered, row).map(one -> one.replace('\'', '"')).toList());
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class,
+            () -> train(builder("out").set("delta_reward", true).set("template", "hh"), SMALL_IDS));
+    assertEquals(ExitCode.INPUT, refused.exitCode());
+    assertTrue(
+        refused
+            .getMessage()
+            .startsWith("delta_reward true: " + prompts + ":2 has no answer to its prompt"),
+        refused.getMessage());
+  }
+
+  @Test
+  void aDeltaOfPromptsAloneIsRefusedByItsKey() {
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class, () -> train(builder("out").set("delta_reward", true), SMALL_IDS));
+    assertEquals(ExitCode.INPUT, refused.exitCode());
+    assertTrue(
+        refused.getMessage().startsWith("delta_reward true: no answer to a prompt: " + prompts),
+        refused.getMessage());
+  }
+
   @Test
   void epochsEndWhereThePolicyIsTooFar() {
     List<Map<String, Object>> metrics =
