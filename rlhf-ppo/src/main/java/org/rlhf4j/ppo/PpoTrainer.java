@@ -164,7 +164,7 @@ public final class PpoTrainer {
         double tolerance = opened.tolerance(run.computeType());
         Invariants invariants =
             new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
-        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
+        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
         banner(parts, plan, opened.name());
@@ -229,8 +229,7 @@ public final class PpoTrainer {
     return config.trlxCompat() != TrlxCompat.NONE;
   }
 
-  private TrlxRollouts asTrlx(
-      TrainingRun run, PpoNetworks networks, Responses responses, Rewards rewards) {
+  private TrlxRollouts asTrlx(TrainingRun run, PpoNetworks networks, Responses responses) {
     RolloutConfig rollout = config.rollout();
     TrlxText text =
         TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
@@ -238,7 +237,6 @@ public final class PpoTrainer {
         run,
         networks,
         responses,
-        rewards,
         new TrlxRollouts.Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
   }
 

@@ -457,55 +457,107 @@ class PpoTrainerTest {
     assertTrue(refused.getMessage().contains(prompts + ":6: the prompt has"), refused.getMessage());
   }
 
-  /** Fails at the third roll-out, as its call says: one for each roll-out, and two at the start. */
-  private static RewardFunction failing(RewardFunction instead) {
+  /** Fails at one of its calls. */
+  private static RewardFunction failing(int call, RewardFunction instead) {
     int[] calls = new int[1];
-    return completions -> (++calls[0] == 5 ? instead : SMALL_IDS).rewards(completions);
+    return completions -> (++calls[0] == call ? instead : SMALL_IDS).rewards(completions);
   }
+
+  /** What a reward function may do, and how the run must end then. */
+  private record Failure(RewardFunction instead, ExitCode code, String message) {}
+
+  private static final List<Failure> FAILURES =
+      List.of(
+          new Failure(
+              completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
+              ExitCode.NON_FINITE,
+              "is NaN"),
+          new Failure(
+              completions -> new double[1], ExitCode.INPUT, "gave 1 rewards for 16 responses"),
+          new Failure(completions -> null, ExitCode.INPUT, "gave no rewards for 16 responses"),
+          new Failure(
+              completions -> {
+                throw new IllegalStateException("out of order");
+              },
+              ExitCode.INPUT,
+              "the reward function failed on 16 responses, the first of them prompt "),
+          new Failure(
+              completions -> {
+                throw new AssertionError("out of order");
+              },
+              ExitCode.INPUT,
+              "the reward function failed on 16 responses, the first of them prompt "),
+          new Failure(
+              completions -> {
+                try {
+                  Thread.sleep(60_000);
+                } catch (InterruptedException e) {
+                  Thread.currentThread().interrupt();
+                }
+                return new double[completions.size()];
+              },
+              ExitCode.ENVIRONMENT,
+              "the reward function gave no answer within 1 s (reward_timeout_s) for 16 responses"));
 
   private ConfigBuilder<PpoConfig> saving(String output) {
     return builder(output)
         .set("total_episodes", 48)
         .set("save_steps", 500)
-        .set("reward_timeout_s", 2)
+        .set("reward_timeout_s", 1)
         .set("resume_from_checkpoint", "auto");
   }
 
-  @Test
-  void aRewardThatFailsLosesNothing() throws IOException {
-    train(saving("whole"), SMALL_IDS);
-    Map<String, RewardFunction> failures =
-        Map.of(
-            "is NaN",
-            completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
-            "gave 1 rewards for 16 responses",
-            completions -> new double[1],
-            "gave no rewards for 16 responses",
-            completions -> null,
-            "the reward function failed on 16 responses, the first of them prompt ",
-            completions -> {
-              throw new IllegalStateException("out of order");
-            },
-            "the reward function gave no answer within 2 s (reward_timeout_s) for 16 responses",
-            completions -> {
-              try {
-                Thread.sleep(60_000);
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-              }
-              return new double[completions.size()];
-            });
-    int number = 0;
-    for (Map.Entry<String, RewardFunction> failure : failures.entrySet()) {
-      String output = "broken" + number++;
+  /** One call for each roll-out, and in the clean form two more at the start. */
+  @ParameterizedTest
+  @CsvSource({"none, 5, 6", "head, 3, 1"})
+  void aRewardThatFailsLosesNothing(String trlx, int thirdRollout, int failures)
+      throws IOException {
+    train(saving("whole").set("trlx_compat", trlx), SMALL_IDS);
+    for (int i = 0; i < failures; i++) {
+      Failure failure = FAILURES.get(i);
+      String output = "broken" + i;
+      ConfigBuilder<PpoConfig> builder = saving(output).set("trlx_compat", trlx);
       RlhfException thrown =
           assertThrows(
-              RlhfException.class, () -> train(saving(output), failing(failure.getValue())));
-      assertTrue(thrown.getMessage().contains(failure.getKey()), thrown.getMessage());
+              RlhfException.class, () -> train(builder, failing(thirdRollout, failure.instead())));
+      assertTrue(thrown.getMessage().contains(failure.message()), thrown.getMessage());
+      assertEquals(failure.code(), thrown.exitCode());
       assertTrue(Files.exists(temporary.resolve(output).resolve("checkpoint-8")));
-      train(saving(output), SMALL_IDS);
+      train(builder, SMALL_IDS);
       SameRuns.assertSame(temporary.resolve("whole"), temporary.resolve(output));
     }
+  }
+
+  /** What is no fault of the function is thrown as it is. */
+  @Test
+  void anErrorOfTheVirtualMachineLosesNothing() throws IOException {
+    RewardFunction reward =
+        failing(
+            5,
+            completions -> {
+              throw new OutOfMemoryError("not really");
+            });
+    assertThrows(OutOfMemoryError.class, () -> train(saving("out"), reward));
+    assertTrue(Files.exists(temporary.resolve("out/checkpoint-8")));
+  }
+
+  /** The evaluation after the first roll-out: before it one at the start, and three rewards. */
+  @Test
+  void aRewardThatFailsInAnEvaluationLosesNothing() throws IOException {
+    List<ConfigBuilder<PpoConfig>> builders = new ArrayList<>();
+    for (String output : List.of("whole", "broken")) {
+      builders.add(
+          saving(output).set("eval_dataset_path", held.toString()).set("eval_strategy", "epoch"));
+    }
+    train(builders.get(0), SMALL_IDS);
+    Failure failure = FAILURES.get(0);
+    assertThrows(RlhfException.class, () -> train(builders.get(1), failing(5, failure.instead())));
+    Path broken = temporary.resolve("broken");
+    assertTrue(Files.exists(broken.resolve("checkpoint-4")));
+    assertEquals(1, column(SameRuns.metrics(broken), "eval_objective/scores").size());
+    train(builders.get(1), SMALL_IDS);
+    SameRuns.assertSame(temporary.resolve("whole"), broken);
+    assertEquals(4, column(SameRuns.metrics(broken), "eval_objective/scores").size());
   }
 
   @Test
