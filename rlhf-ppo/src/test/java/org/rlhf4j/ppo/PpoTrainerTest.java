@@ -17,11 +17,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
@@ -620,18 +620,39 @@ class PpoTrainerTest {
    */
   private static final double ROUNDED = 0.5 + 0x1p-8;
 
-  /** A server of rewards on a port of its own, or on the one that is given. */
-  private static HttpServer server(int port, int dying) throws IOException {
+  /** Rewards of some texts by rounding alone: one by itself has another than one among others. */
+  private static double[] rounded(List<String> texts) {
+    double[] rewards = new double[texts.size()];
+    Arrays.fill(rewards, texts.size() == 1 ? ROUNDED : 0.5);
+    return rewards;
+  }
+
+  /** Rewards that tell texts apart. */
+  private static double[] small(List<String> texts) {
+    return texts.stream().mapToDouble(text -> text.chars().filter(c -> c < 64).count()).toArray();
+  }
+
+  /**
+   * A server of rewards.
+   *
+   * @param port 0 for one of its own
+   * @param dying the call at which it goes away without an answer
+   */
+  private static HttpServer server(int port, int dying, Function<List<String>, double[]> rewards)
+      throws IOException {
     HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
     int[] calls = new int[1];
     server.createContext(
         "/get_reward",
         exchange -> {
-          int count = new JsonMapper().readTree(exchange.getRequestBody()).get("query").size();
+          List<String> texts = new ArrayList<>();
+          new JsonMapper()
+              .readTree(exchange.getRequestBody())
+              .get("query")
+              .forEach(text -> texts.add(text.asText()));
           boolean isDead = ++calls[0] == dying;
-          String reward = Double.toString(count == 1 ? ROUNDED : 0.5);
-          String rewards = String.join(", ", Collections.nCopies(count, reward));
-          byte[] answer = "{\"rewards\": [%s]}".formatted(rewards).getBytes(UTF_8);
+          String numbers = Arrays.toString(rewards.apply(texts));
+          byte[] answer = "{\"rewards\": %s}".formatted(numbers).getBytes(UTF_8);
           if (!isDead) {
             exchange.sendResponseHeaders(200, answer.length);
             exchange.getResponseBody().write(answer);
@@ -647,7 +668,7 @@ class PpoTrainerTest {
 
   @Test
   void whatAServerRoundsIsNoReasonToStop() throws IOException {
-    HttpServer server = server(0, -1);
+    HttpServer server = server(0, -1, PpoTrainerTest::rounded);
     try {
       String url = "http://127.0.0.1:" + server.getAddress().getPort();
       ConfigBuilder<PpoConfig> builder = builder("url").set("reward_model_name_or_path", url);
@@ -655,12 +676,7 @@ class PpoTrainerTest {
     } finally {
       server.stop(0);
     }
-    RewardFunction same =
-        completions -> {
-          double[] rewards = new double[completions.size()];
-          Arrays.fill(rewards, rewards.length == 1 ? ROUNDED : 0.5);
-          return rewards;
-        };
+    RewardFunction same = completions -> rounded(completions.stream().map(c -> "").toList());
     for (String type : List.of("fp32", "bf16")) {
       String message =
           assertThrows(RlhfException.class, () -> train(builder(type).set("dtype", type), same))
@@ -674,7 +690,15 @@ class PpoTrainerTest {
 
   @Test
   void aServerThatDiesLosesNothing() throws IOException {
-    HttpServer first = server(0, 5);
+    HttpServer other = server(0, -1, PpoTrainerTest::small);
+    try {
+      String url = "http://127.0.0.1:" + other.getAddress().getPort();
+      PpoConfig whole = saving("whole").set("reward_model_name_or_path", url).build();
+      new PpoTrainer(whole, RunContext.silent()).train();
+    } finally {
+      other.stop(0);
+    }
+    HttpServer first = server(0, 5, PpoTrainerTest::small);
     int port = first.getAddress().getPort();
     ConfigBuilder<PpoConfig> builder =
         saving("out")
@@ -685,14 +709,15 @@ class PpoTrainerTest {
             RlhfException.class,
             () -> new PpoTrainer(builder.build(), RunContext.silent()).train());
     assertTrue(thrown.getMessage().contains("127.0.0.1:" + port), thrown.getMessage());
+    assertEquals(ExitCode.ENVIRONMENT, thrown.exitCode());
     assertTrue(Files.exists(temporary.resolve("out/checkpoint-8")));
-    HttpServer second = server(port, -1);
+    HttpServer second = server(port, -1, PpoTrainerTest::small);
     try {
       new PpoTrainer(builder.build(), RunContext.silent()).train();
     } finally {
       second.stop(0);
     }
-    assertTrue(Files.exists(temporary.resolve("out/checkpoint-12")));
+    SameRuns.assertSame(temporary.resolve("whole"), temporary.resolve("out"));
   }
 
   @Test
