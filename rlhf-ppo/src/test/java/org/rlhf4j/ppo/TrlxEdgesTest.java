@@ -31,7 +31,7 @@ class TrlxEdgesTest {
       logProbs[i] = (float) logRatios[i];
       values[i] = 10 + i;
     }
-    return new PpoNetworks.Scored(logProbs, new float[logRatios.length], values, new float[0]);
+    return new PpoNetworks.Scored(logProbs, new float[logRatios.length], values);
   }
 
   private static TrlxChunk chunk(TrlxCompat version, int padId, int[] prompt, int[]... responses) {
