@@ -362,6 +362,20 @@ class GroupTrainersTest {
   }
 
   @Test
+  void whatReinforcePlusPlusHoldsWithinBoundsIsCounted() {
+    RewardFunction large =
+        completions -> completions.stream().mapToDouble(c -> c.sample() == 0 ? -11 : 10).toArray();
+    Record config =
+        runs.builder(Method.REINFORCE_PP, "out", keys("check_invariants=false;beta=0.05")).build();
+    List<Map<String, Object>> metrics =
+        Method.REINFORCE_PP.train(config, RunContext.silent(), large);
+    assertEquals(List.of(0.25, 0.25), column(metrics, "objective/scores_clipfrac"));
+    assertEquals(List.of(0.0, 0.0), column(metrics, "objective/kl_clipfrac"));
+    double[][] kl = {{0, 10, -10.5}, {11}};
+    assertEquals(0.5, ReinforcePlusPlus.clippedKl(kl));
+  }
+
+  @Test
   void inBf16TheFirstRatioIsOne() {
     for (Method method : Method.values()) {
       List<Map<String, Object>> metrics =
