@@ -195,16 +195,16 @@ final class GroupTraining {
   }
 
   private RolloutPlan plan(OnlinePrompts prompts) {
-    int size = prompts.data().size();
-    Long asked = rolling.totalEpisodes();
+    Long episodes = rolling.totalEpisodes();
     return RolloutPlan.of(
         new PromptSchedule(
-            size, rolling.rolloutBatchSize(), training.seed(), training.shuffleDataset()),
-        asked == null
-            ? Math.max(1, Math.round(training.numTrainEpochs() * size))
-            : asked / group.numGenerations(),
+            prompts.data().size(),
+            rolling.rolloutBatchSize(),
+            training.seed(),
+            training.shuffleDataset()),
+        episodes == null ? null : episodes / group.numGenerations(),
+        training,
         groups -> passes(groups, 0).totalSteps(),
-        training.maxSteps(),
         context.console());
   }
 

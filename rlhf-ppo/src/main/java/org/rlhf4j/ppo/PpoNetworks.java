@@ -259,6 +259,11 @@ public final class PpoNetworks implements AutoCloseable {
     return hydra.reference();
   }
 
+  /** Whether the reference stays as it is: it has no weights that are trained. */
+  boolean isReferenceFrozen() {
+    return hydra.isTrunkFrozen();
+  }
+
   /**
    * What is trained: the policy's weights, then those of the value network.
    *

@@ -26,7 +26,8 @@ public record RolloutConfig(
         boolean deltaReward,
     @Key(
             doc =
-                "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
+                "Responses that are drawn in all; none: num_train_epochs passes over the prompts, or"
+                    + " as many as max_steps needs.",
             defaultValue = Key.NONE,
             atLeast = 1)
         Long totalEpisodes,

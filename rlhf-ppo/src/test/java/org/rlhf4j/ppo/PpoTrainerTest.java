@@ -11,7 +11,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.sun.net.httpserver.HttpServer;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,11 +37,13 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 
 class PpoTrainerTest {
   /** Share of the tokens below 64, which a model that knows nothing draws a quarter of. */
@@ -752,12 +756,27 @@ class PpoTrainerTest {
             .set("num_value_layers_unfrozen", layers)
             .set("max_steps", 1)
             .set("learning_rate", 0);
-    train(second, SMALL_IDS);
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    Console console = Console.plain(new PrintStream(out, true, UTF_8), 200);
+    RunContext context = new RunContext(console, new StopSignal(), row -> {}, List.of());
+    new PpoTrainer(second.build(), context, SMALL_IDS).train();
+    String said = "value network: the start folder's value_head.safetensors is of another layout";
+    assertEquals(!isSameLayout, out.toString(UTF_8).contains(said), out.toString(UTF_8));
     boolean isSame =
         Arrays.equals(
             Files.readAllBytes(temporary.resolve("first/value_head.safetensors")),
             Files.readAllBytes(temporary.resolve("second/value_head.safetensors")));
     assertEquals(isSameLayout, isSame);
+  }
+
+  /** Four roll-outs of four steps are one pass over the prompts. */
+  @Test
+  void maxStepsMakesARunLonger() {
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("total_episodes", "none").set("max_steps", 18), SMALL_IDS);
+    assertEquals(18, column(metrics, "loss").size());
+    assertEquals(List.of(16.0, 80.0), ends(column(metrics, "episode")));
+    assertEquals(8, column(train(builder("two").set("max_steps", 18), SMALL_IDS), "loss").size());
   }
 
   @Test

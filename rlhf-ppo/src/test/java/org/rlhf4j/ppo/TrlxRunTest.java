@@ -95,6 +95,29 @@ class TrlxRunTest {
     float[] after =
         SafetensorsFile.open(temporary.resolve("run/model.safetensors")).readFloats(EMBEDDING);
     assertEquals(trainsEmbedding, !Arrays.equals(before, after));
+    // The reference stands on the embedding.
+    boolean saysDrift = rows.stream().anyMatch(row -> row.containsKey(MetricNames.REFERENCE_DRIFT));
+    assertEquals(!trainsEmbedding, saysDrift);
+  }
+
+  /** Where padding is counted as positions, samples of other chunks are padded otherwise. */
+  @ParameterizedTest
+  @CsvSource({"head, 4", "head, 1", "v0.6.0, 4", "v0.5.0, 4"})
+  void theFirstRatioIsOne(String version, int chunk) {
+    ConfigBuilder<PpoConfig> builder =
+        builder(version).set("dtype", "fp32").set("generation_batch_size", chunk);
+    List<Map<String, Object>> rows =
+        new PpoTrainer(builder.build(), RunContext.silent(), PpoTrainerTest.SMALL_IDS).train();
+    double[] ratios =
+        rows.stream()
+            .filter(row -> row.containsKey(MetricNames.RATIO))
+            .mapToDouble(row -> ((Number) row.get(MetricNames.RATIO)).doubleValue())
+            .toArray();
+    // Two roll-outs of two mini-batches, three times each.
+    assertEquals(12, ratios.length);
+    assertEquals(1, ratios[0], 1e-5);
+    assertEquals(1, ratios[6], 1e-5);
+    assertNotEquals(1, ratios[5], 1e-5);
   }
 
   @Test
