@@ -5,7 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,6 +23,9 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.SafetensorsWriter;
@@ -289,6 +296,107 @@ class BadInputTest {
     assertFalse(Files.exists(output.resolve("model.safetensors")));
     assertFalse(Files.exists(output.resolve("checkpoint-1")));
     assertEquals("", Files.readString(output.resolve("metrics.jsonl")));
+  }
+
+  private List<String> online(String verb, String... more) {
+    List<String> words =
+        new ArrayList<>(List.of("--total_episodes", "24", "--max_new_tokens", "4"));
+    Collections.addAll(words, "--reward_timeout_s", "2");
+    Collections.addAll(words, more);
+    return tiny.train(verb, output, words.toArray(String[]::new));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"ppo", "grpo"})
+  void onlineTrainingThatCannotStart(String verb) throws IOException {
+    failsWithoutOutput(
+        ExitCode.CONFIG, online(verb, "--num_layers_unfrozen", "99"), "num_layers_unfrozen", "99");
+    if (verb.equals("ppo")) {
+      failsWithoutOutput(ExitCode.CONFIG, online(verb, "--target_kl", "0"), "target_kl", "> 0");
+    }
+    Path data = rows("{\"prompt\": \"short\"}", "{\"prompt\": \"%s\"}".formatted("x".repeat(70)));
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        online(verb, "--dataset_path", data.toString(), "--overlong", "error"),
+        "bad.jsonl:2",
+        "at most 60");
+  }
+
+  /**
+   * A server of rewards, that of a text the number of its letters.
+   *
+   * @param port 0 for one of its own
+   * @param second what comes instead of the rewards of the second roll-out; empty: the server goes
+   *     away; null: nothing
+   */
+  private static HttpServer server(int port, String second) throws IOException {
+    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
+    int[] rollouts = new int[1];
+    server.createContext(
+        "/get_reward",
+        exchange -> {
+          List<String> lengths = new ArrayList<>();
+          new JsonMapper()
+              .readTree(exchange.getRequestBody())
+              .get("query")
+              .forEach(text -> lengths.add(text.asText().length() + ".0"));
+          // A roll-out's rewards are asked for together, those of samples that are looked at alone.
+          boolean isSecond = second != null && lengths.size() > 1 && ++rollouts[0] == 2;
+          byte[] answer =
+              (isSecond ? second : "{\"rewards\": " + lengths + "}")
+                  .getBytes(StandardCharsets.UTF_8);
+          if (answer.length > 0) {
+            exchange.sendResponseHeaders(200, answer.length);
+            exchange.getResponseBody().write(answer);
+          }
+          exchange.close();
+          if (answer.length == 0) {
+            server.stop(0);
+          }
+        });
+    server.start();
+    return server;
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "ppo | '' | ENVIRONMENT | 127.0.0.1",
+        "ppo | {\"rewards\": [NaN, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]} | NON_FINITE | NaN",
+        "ppo | {\"rewards\": [1]} | INPUT | 12",
+        "grpo | '' | ENVIRONMENT | 127.0.0.1",
+        "grpo | {\"rewards\": [NaN, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]} | NON_FINITE | NaN",
+        "grpo | {\"rewards\": [1]} | INPUT | 12"
+      })
+  void aServerOfRewardsThatFailsInTheMiddle(String verb, String second, ExitCode code, String part)
+      throws IOException {
+    HttpServer broken = server(0, second);
+    int port = broken.getAddress().getPort();
+    List<String> words =
+        online(
+            verb,
+            "--reward_model_name_or_path",
+            "http://127.0.0.1:" + port,
+            "--resume_from_checkpoint",
+            "auto");
+    fails(code, words, part);
+    broken.stop(0);
+    assertFalse(Files.exists(output.resolve("model.safetensors")));
+    try (Stream<Path> entries = Files.list(output)) {
+      assertEquals(
+          1,
+          entries
+              .filter(entry -> entry.getFileName().toString().matches("checkpoint-\\d+"))
+              .count());
+    }
+    HttpServer whole = server(port, null);
+    try {
+      assertEquals(ExitCode.DONE, CommandLineRun.of(words).code());
+    } finally {
+      whole.stop(0);
+    }
+    assertTrue(Files.exists(output.resolve("model.safetensors")));
   }
 
   @Test

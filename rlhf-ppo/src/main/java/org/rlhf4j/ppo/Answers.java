@@ -22,53 +22,72 @@ final class Answers {
    * Reads the answers to prompts that were read from the same files.
    *
    * @param encoder that read the prompts
+   * @param between called every few hundred rows; what it throws ends the loading
    * @return by the prompt's index
    * @throws RlhfException where a prompt has no answer
    */
   static Map<Integer, Completion> load(
-      List<Path> paths, EncodedDataset<PromptRow> prompts, RowEncoder encoder, int maxBadRows) {
+      List<Path> paths, EncodedDataset<PromptRow> prompts, RowEncoder encoder, Runnable between) {
     RowEncoder.Options options = encoder.options();
     RowEncoder whole =
         encoder.with(
             new RowEncoder.Options(
                 options.template(), Integer.MAX_VALUE, Overlong.ERROR, false, true));
-    EncodedDataset<TokenRow> rows = EncodedDataset.loadRows(paths, whole, maxBadRows);
-    Map<Integer, int[]> idsByIndex = new HashMap<>();
-    Map<Integer, String> textByIndex = new HashMap<>();
-    for (int i = 0; i < rows.size(); i++) {
-      TokenRow row = rows.rows().get(i);
-      int end = row.length();
-      while (!row.targets()[end - 1]) {
-        end--;
-      }
-      int from = end;
-      while (row.targets()[from - 1]) {
-        from--;
-      }
-      int index = rows.origins().get(i).index();
-      idsByIndex.put(index, Arrays.copyOfRange(row.ids(), from, end));
-      textByIndex.put(index, text(row.ids(), from, end, encoder.tokenizer()));
-    }
+    Map<Integer, TokenRow> rows = rows(paths, whole, between);
     Map<Integer, Completion> answers = new HashMap<>();
     for (int i = 0; i < prompts.size(); i++) {
       PromptRow prompt = prompts.rows().get(i);
-      int[] ids = idsByIndex.get(prompt.index());
-      if (ids == null) {
+      TokenRow row = rows.get(prompt.index());
+      Completion answer = row == null ? null : answer(prompt, row, encoder.tokenizer());
+      if (answer == null) {
         throw RlhfException.input(
-            "delta_reward true: %s has no answer to its prompt"
+            ("delta_reward true: %s has no answer to its prompt; needed is a completion, a chosen"
+                    + " one, or a last message of the assistant")
                 .formatted(prompts.origins().get(i)));
       }
-      answers.put(
-          prompt.index(),
-          new Completion(
-              prompt.index(),
-              0,
-              prompt.text(),
-              textByIndex.get(prompt.index()),
-              prompt.ids(),
-              ids));
+      answers.put(prompt.index(), answer);
     }
     return answers;
+  }
+
+  /** The rows that have an answer, by their index; the prompts were checked when they were read. */
+  private static Map<Integer, TokenRow> rows(
+      List<Path> paths, RowEncoder encoder, Runnable between) {
+    EncodedDataset<TokenRow> read;
+    try {
+      read = EncodedDataset.loadRows(paths, encoder, Integer.MAX_VALUE, between);
+    } catch (RlhfException e) {
+      throw RlhfException.input("delta_reward true: no answer to a prompt: " + e.getMessage(), e);
+    }
+    Map<Integer, TokenRow> rows = new HashMap<>();
+    for (int i = 0; i < read.size(); i++) {
+      rows.put(read.origins().get(i).index(), read.rows().get(i));
+    }
+    return rows;
+  }
+
+  /** What a row has behind its prompt; null where its last targets are a part of the prompt. */
+  private static Completion answer(PromptRow prompt, TokenRow row, Tokenizer tokenizer) {
+    int end = row.length();
+    while (!row.targets()[end - 1]) {
+      end--;
+    }
+    int from = end;
+    while (row.targets()[from - 1]) {
+      from--;
+    }
+    // A token may reach over the end of the prompt, which then is read otherwise by itself.
+    int different = Arrays.mismatch(prompt.ids(), row.ids());
+    if (different < 0 || from < different) {
+      return null;
+    }
+    return new Completion(
+        prompt.index(),
+        0,
+        prompt.text(),
+        text(row.ids(), from, end, tokenizer),
+        prompt.ids(),
+        Arrays.copyOfRange(row.ids(), from, end));
   }
 
   /** Decoded behind what stands before it: some decoders strip a space at the start of a text. */

@@ -135,15 +135,11 @@ final class GroupNetworks implements AutoCloseable {
     try (TensorScope scope = torch.scope()) {
       Decoder.Pass pass = policy.decoder().forward(scope, batch, start(trunk), options.recording());
       LmHead head = policy.head();
-      float[] logProbs =
-          head.logProbs(scope, pass.hidden(), batch.targets(), reading(false)).logProbs();
+      LmHead.Selected rows = new LmHead.Selected(pass.hidden(), batch.targets());
+      LmHead.Opened opened = head.open(scope, rows, reading(true));
+      LmHead.OfTargets ofTargets = new LmHead.OfTargets(derivative.of(opened.logProbs()));
       LmHead.WithGradient result =
-          head.logProbsWithGradient(
-              scope,
-              new LmHead.Selected(pass.hidden(), batch.targets()),
-              new LmHead.OfTargets(derivative.of(logProbs)),
-              into,
-              reading(true));
+          head.gradient(scope, rows, opened, ofTargets, into, reading(true));
       policy.decoder().backward(scope, pass, result.ofHidden(), into);
       return result.found().entropies();
     }

@@ -52,8 +52,14 @@ record GroupRollout(
     return responses.get(place).finishReason() != FinishReason.LENGTH;
   }
 
+  /** Tokens of a response. */
   int length(int place) {
     return responses.get(place).tokenIds().length;
+  }
+
+  /** Tokens of prompt and response. */
+  int rowLength(int place) {
+    return prompts.get(place).ids().length + length(place);
   }
 
   double meanScore() {

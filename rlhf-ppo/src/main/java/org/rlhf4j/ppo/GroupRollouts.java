@@ -111,6 +111,14 @@ final class GroupRollouts {
     }
   }
 
+  /** What the policy says of one row by itself, whatever its batch was. */
+  float[] alone(TokenRow row) {
+    float[][] logProbs = new float[1][];
+    GroupParts parts = GroupParts.of(List.of(row), 1, 1);
+    score(parts, parts.all(), null, logProbs, null);
+    return logProbs[0];
+  }
+
   private static void spread(float[] flat, GroupParts parts, int[] places, float[][] byRow) {
     int from = 0;
     for (int place : places) {

@@ -195,16 +195,16 @@ final class GroupTraining {
   }
 
   private RolloutPlan plan(OnlinePrompts prompts) {
-    int size = prompts.data().size();
-    Long asked = rolling.totalEpisodes();
+    Long episodes = rolling.totalEpisodes();
     return RolloutPlan.of(
         new PromptSchedule(
-            size, rolling.rolloutBatchSize(), training.seed(), training.shuffleDataset()),
-        asked == null
-            ? Math.max(1, Math.round(training.numTrainEpochs() * size))
-            : asked / group.numGenerations(),
+            prompts.data().size(),
+            rolling.rolloutBatchSize(),
+            training.seed(),
+            training.shuffleDataset()),
+        episodes == null ? null : episodes / group.numGenerations(),
+        training,
         groups -> passes(groups, 0).totalSteps(),
-        training.maxSteps(),
         context.console());
   }
 
@@ -342,10 +342,25 @@ final class GroupTraining {
       invariants.requireReferenceIsPolicy(rollout.logProbs(), rollout.referenceLogProbs());
     }
     invariants.requireSameSampled(rollout.responses(), rollout.logProbs());
-    Completion first =
-        Responses.completion(rollout.prompts().get(0), 0, rollout.responses().get(0));
-    double score = parts.rewards().of(List.of(first), parts.prompts().answers()).scores()[0];
-    invariants.requireSameReward(score, rollout.scores()[0]);
+    int shortest = 0;
+    int longest = 0;
+    for (int i = 1; i < rollout.size(); i++) {
+      shortest = rollout.rowLength(i) < rollout.rowLength(shortest) ? i : shortest;
+      longest = rollout.rowLength(i) > rollout.rowLength(longest) ? i : longest;
+    }
+    for (int place : shortest == longest ? List.of(0) : List.of(shortest, longest)) {
+      Completion one =
+          Responses.completion(
+              rollout.prompts().get(place),
+              place % rollout.groupSize(),
+              rollout.responses().get(place));
+      invariants.requireSameReward(
+          parts.rewards().of(List.of(one), parts.prompts().answers()).scores()[0],
+          rollout.scores()[place]);
+      invariants.requireSameAlone(
+          rollout.logProbs()[place],
+          parts.rollouts().alone(Experience.row(one.promptIds(), one.ids())));
+    }
   }
 
   /** How much the rewards of a group differ. */

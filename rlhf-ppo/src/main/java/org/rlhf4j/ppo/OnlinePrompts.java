@@ -33,6 +33,6 @@ record OnlinePrompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> an
     EncodedDataset<PromptRow> data =
         EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), stop::check);
     return new OnlinePrompts(
-        data, withAnswers ? Answers.load(paths, data, encoder, training.maxBadRows()) : Map.of());
+        data, withAnswers ? Answers.load(paths, data, encoder, stop::check) : Map.of());
   }
 }

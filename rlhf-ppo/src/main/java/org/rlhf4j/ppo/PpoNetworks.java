@@ -259,6 +259,11 @@ public final class PpoNetworks implements AutoCloseable {
     return hydra.reference();
   }
 
+  /** Whether the reference stays as it is: it has no weights that are trained. */
+  boolean isReferenceFrozen() {
+    return hydra.isTrunkFrozen();
+  }
+
   /**
    * What is trained: the policy's weights, then those of the value network.
    *
@@ -337,10 +342,8 @@ public final class PpoNetworks implements AutoCloseable {
    * @param logProbs of the policy, in nats
    * @param referenceLogProbs of the reference
    * @param values of the states before the targets
-   * @param entropies of the policy's distributions, in nats
    */
-  public record Scored(
-      float[] logProbs, float[] referenceLogProbs, float[] values, float[] entropies) {}
+  public record Scored(float[] logProbs, float[] referenceLogProbs, float[] values) {}
 
   /**
    * Scores a batch; no graph is kept.
@@ -364,10 +367,9 @@ public final class PpoNetworks implements AutoCloseable {
         start = new Decoder.Start(on.branch().firstLayer(), read, false);
       }
       Tensor hidden = decoder.forward(scope, batch, start, Recording.NONE).hidden();
-      LmHead.Found found = policy().head().logProbs(scope, hidden, batch.targets(), reading(true));
+      LmHead.Found found = policy().head().logProbs(scope, hidden, batch.targets(), reading(false));
       float[] values = critic.values(scope, new Critic.Reads(batch, hidden, read));
-      return new Scored(
-          found.logProbs(), referenceLogProbs(scope, batch, common), values, found.entropies());
+      return new Scored(found.logProbs(), referenceLogProbs(scope, batch, common), values);
     }
   }
 

@@ -1,5 +1,6 @@
 package org.rlhf4j.ppo;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -156,21 +157,16 @@ public final class PpoTrainer {
                 false));
         PpoState state = PpoState.of(run.kept(), run.checkpoint(), config.update(), fixedModels);
         run.keep(state);
-        // Where it goes on, the checkpoint's values were restored.
-        boolean readsValue =
-            run.checkpoint() == null
-                && config.network().valueModelNameOrPath() == null
-                && networks.readValue(Path.of(training.modelNameOrPath()));
+        String value = run.checkpoint() == null ? startValue(networks) : null;
         double tolerance = opened.tolerance(run.computeType());
         Invariants invariants =
             new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
-        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses, rewards) : null;
+        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
         banner(parts, plan, opened.name());
-        if (readsValue) {
-          run.console()
-              .line("value network: goes on from the start folder's " + PpoNetworks.VALUE_FILE);
+        if (value != null) {
+          run.console().line("value network: " + value);
         }
         Step step = step(parts, optimization, trained);
         responses.beforeFailure(() -> rescue(parts, plan, state));
@@ -225,12 +221,31 @@ public final class PpoTrainer {
             config.trlxCompat().embeddings()));
   }
 
+  /**
+   * Takes the value network's weights from the start folder where it has some; a checkpoint's were
+   * restored.
+   *
+   * @return what was done with them; null where there are none
+   */
+  private String startValue(PpoNetworks networks) {
+    Path start = Path.of(training.modelNameOrPath());
+    String file = "the start folder's " + PpoNetworks.VALUE_FILE;
+    if (!Files.exists(start.resolve(PpoNetworks.VALUE_FILE))) {
+      return null;
+    }
+    if (config.network().valueModelNameOrPath() != null) {
+      return "starts from value_model_name_or_path; " + file + " is not used";
+    }
+    return networks.readValue(start)
+        ? "goes on from " + file
+        : file + " is of another layout and not used";
+  }
+
   private boolean followsTrlx() {
     return config.trlxCompat() != TrlxCompat.NONE;
   }
 
-  private TrlxRollouts asTrlx(
-      TrainingRun run, PpoNetworks networks, Responses responses, Rewards rewards) {
+  private TrlxRollouts asTrlx(TrainingRun run, PpoNetworks networks, Responses responses) {
     RolloutConfig rollout = config.rollout();
     TrlxText text =
         TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
@@ -238,7 +253,6 @@ public final class PpoTrainer {
         run,
         networks,
         responses,
-        rewards,
         new TrlxRollouts.Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
   }
 
@@ -272,7 +286,7 @@ public final class PpoTrainer {
                     update.cliprange(),
                     update.cliprangeValue(),
                     update.vfCoef())));
-    return (samples, microBatches, cache, guard) -> step.run(samples, microBatches);
+    return (samples, microBatches, cache, guard) -> step.run(samples, microBatches, guard);
   }
 
   private FixedModels fixedModels(OpenReward opened) {
@@ -298,14 +312,15 @@ public final class PpoTrainer {
   }
 
   private RolloutPlan plan(OnlinePrompts prompts) {
-    int size = prompts.data().size();
-    Long asked = config.rollout().totalEpisodes();
     return RolloutPlan.of(
         new PromptSchedule(
-            size, config.rollout().rolloutBatchSize(), training.seed(), training.shuffleDataset()),
-        asked == null ? Math.max(1, Math.round(training.numTrainEpochs() * size)) : asked,
+            prompts.data().size(),
+            config.rollout().rolloutBatchSize(),
+            training.seed(),
+            training.shuffleDataset()),
+        config.rollout().totalEpisodes(),
+        training,
         samples -> passes(samples, 0).totalSteps(),
-        training.maxSteps(),
         context.console());
   }
 
@@ -399,7 +414,7 @@ public final class PpoTrainer {
         asTrlx == null ? maker.make(rollout, state.scaling(), state.klCoefficient()) : null;
     figures.putAll(asTrlx == null ? made.figures() : asTrlx.figures());
     figures.put(MetricNames.EARLY_STOPS, state.earlyStops());
-    figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    addDrift(parts, figures);
     figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
     figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
     if (asTrlx == null) {
@@ -411,6 +426,13 @@ public final class PpoTrainer {
       show(run, plan.phase(state.rollout()), rollout, isLast(run, plan, state));
     }
     run.write(figures);
+  }
+
+  /** Nothing is said of a reference that stands on what the policy trains, as in trlX. */
+  private static void addDrift(Parts parts, Map<String, Object> figures) {
+    if (parts.networks().isReferenceFrozen()) {
+      figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    }
   }
 
   /** Whether the run ends with the steps on the roll-out that was just drawn. */
@@ -534,12 +556,24 @@ public final class PpoTrainer {
   /** Whether a step may be made with what was found before it. */
   private boolean isWithinLimits(
       Invariants invariants, Map<String, Double> found, boolean isFirst) {
-    if (isFirst && config.rollout().checkInvariants()) {
+    if (isFirst && config.rollout().checkInvariants() && beginsWithRatioOne()) {
       invariants.requireRatioOne(found.get(MetricNames.RATIO));
-      invariants.requireLogRatiosZero(found.get(MetricNames.LARGEST_LOG_RATIO));
+      if (!followsTrlx()) {
+        invariants.requireLogRatiosZero(found.get(MetricNames.LARGEST_LOG_RATIO));
+      }
     }
     Double target = config.update().targetKl();
     return target == null || found.get(MetricNames.KL_TO_OLD) <= TARGET_KL_MARGIN * target;
+  }
+
+  /**
+   * Whether a step scores samples as their roll-out did: where padding is counted, only samples of
+   * one chunk are padded alike.
+   */
+  private boolean beginsWithRatioOne() {
+    return !followsTrlx()
+        || config.trlxCompat().skipsPadding()
+        || config.rollout().generationBatchSize() >= config.rollout().rolloutBatchSize();
   }
 
   private List<int[]> microBatches(List<Experience> samples, BatchPlan passes, long step) {
@@ -585,7 +619,7 @@ public final class PpoTrainer {
                 null);
     Map<String, Object> figures = new LinkedHashMap<>();
     found.figures().forEach((name, value) -> figures.put(MetricNames.eval(name), value));
-    figures.put(MetricNames.REFERENCE_DRIFT, parts.invariants().drift());
+    addDrift(parts, figures);
     show(run, "held-out prompts after step " + run.step(), found, true);
     state.evaluated(run.step());
     run.evaluated(figures, TrainingRun.Score.reward(found.meanScore()));

@@ -1,5 +1,8 @@
 package org.rlhf4j.ppo;
 
+import java.util.Arrays;
+import java.util.stream.DoubleStream;
+
 /** Advantages of REINFORCE++ (Hu 2025) as in OpenRLHF: no value network, one normalisation. */
 public final class ReinforcePlusPlus {
   private static final double LARGEST_KL = 10;
@@ -35,6 +38,24 @@ public final class ReinforcePlusPlus {
       returns[row] = Advantages.gae(rewards, new double[rewards.length], gamma, 1).advantages();
     }
     return Whitening.normalize(returns);
+  }
+
+  /** Share of the responses whose score is held within ±10. */
+  public static double clippedScores(double[] scores) {
+    return share(Arrays.stream(scores), LARGEST_SCORE);
+  }
+
+  /**
+   * Share of the tokens whose KL is held within ±10.
+   *
+   * @param kl {@code [responses][tokens]}
+   */
+  public static double clippedKl(double[][] kl) {
+    return share(Arrays.stream(kl).flatMapToDouble(Arrays::stream), LARGEST_KL);
+  }
+
+  private static double share(DoubleStream numbers, double bound) {
+    return numbers.map(number -> Math.abs(number) > bound ? 1 : 0).average().orElse(0);
   }
 
   private static double bounded(double number, double bound) {

@@ -26,14 +26,16 @@ public record ReinforcePlusPlusConfig(
     @Key(
             doc =
                 "Takes the mean of its group off each score first (REINFORCE++-baseline); gamma is"
-                    + " then 1.",
+                    + " then 1. As in OpenRLHF, scores are then held within ± 10; shares that are:"
+                    + " objective/scores_clipfrac.",
             defaultValue = "false")
         boolean groupBaseline,
     @Key(
             doc =
                 "Estimator of the KL penalty at a token; with d the difference of log-probabilities to"
                     + " the reference k1 is d (unbiased), k2 is d²/2 (never negative, biased), k3 is"
-                    + " exp(-d)-1+d (never negative, unbiased).",
+                    + " exp(-d)-1+d (never negative, unbiased). As in OpenRLHF, it is held within ± 10"
+                    + " at each token; the share that is: objective/kl_clipfrac.",
             defaultValue = "k1")
         KlEstimator klEstimator,
     @Key(doc = "Discount of later rewards.", defaultValue = "1", atLeast = 0, atMost = 1)

@@ -83,9 +83,11 @@ public final class ReinforcePlusPlusTrainer {
         kl = rollout.kl(config.klEstimator());
         double penalty = Arrays.stream(kl).flatMapToDouble(Arrays::stream).sum() / kl.length;
         figures.put(MetricNames.OBJECTIVE_NON_SCORE_REWARD, -beta * penalty);
+        figures.put(MetricNames.KL_CLIP_FRACTION, ReinforcePlusPlus.clippedKl(kl));
       } else {
         kl = rollout.ofTokens(rollout.grouped(new double[scores.length]));
       }
+      figures.put(MetricNames.SCORES_CLIP_FRACTION, ReinforcePlusPlus.clippedScores(scores));
       return ReinforcePlusPlus.advantages(kl, scores, beta, config.gamma());
     }
 

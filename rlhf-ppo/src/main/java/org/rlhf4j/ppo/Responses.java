@@ -5,7 +5,6 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
-import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.generate.Response;
@@ -80,21 +79,30 @@ final class Responses {
     for (int i = 0; i < prompts.size(); i++) {
       completions.add(completion(prompts.get(i), i % samples, responses.get(i)));
     }
-    Rewards.Found found;
+    Rewards.Found found = reward(draw, completions, promptsPerBatch * samples);
+    return new Drawn(prompts, responses, found, sampledAt);
+  }
+
+  /** The worth of some responses; see {@link Rewards#of}. */
+  Rewards.Found reward(List<Completion> completions, Map<Integer, Completion> answers) {
     try {
-      found = reward(draw, completions, promptsPerBatch * samples);
-    } catch (RlhfException e) {
+      return rewards.of(completions, answers);
+    } catch (StopSignal.Stopped e) {
+      throw e;
+    } catch (RuntimeException | Error e) {
       try {
         beforeFailure.run();
-      } catch (RlhfException failed) {
+      } catch (RuntimeException | Error failed) {
         e.addSuppressed(failed);
       }
       throw e;
     }
-    return new Drawn(prompts, responses, found, sampledAt);
   }
 
-  /** What is done where the reward fails, before that is thrown: the networks are unharmed. */
+  /**
+   * What is done where the reward fails, whatever it throws, before that is thrown: the networks
+   * are unharmed.
+   */
   void beforeFailure(Runnable rescue) {
     beforeFailure = rescue;
   }
@@ -145,7 +153,7 @@ final class Responses {
       for (int from = 0; from < scores.length; from += batchSize) {
         settings.stop().check();
         int to = Math.min(scores.length, from + batchSize);
-        Rewards.Found found = rewards.of(completions.subList(from, to), draw.answers());
+        Rewards.Found found = reward(completions.subList(from, to), draw.answers());
         System.arraycopy(found.scores(), 0, scores, from, to - from);
         isDense = found.tokenScores() != null;
         if (isDense) {

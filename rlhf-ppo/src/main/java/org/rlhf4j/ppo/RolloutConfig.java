@@ -26,7 +26,8 @@ public record RolloutConfig(
         boolean deltaReward,
     @Key(
             doc =
-                "Responses that are drawn in all; none: num_train_epochs passes over the prompts.",
+                "Responses that are drawn in all; none: num_train_epochs passes over the prompts, or"
+                    + " as many as max_steps needs.",
             defaultValue = Key.NONE,
             atLeast = 1)
         Long totalEpisodes,
@@ -55,9 +56,11 @@ public record RolloutConfig(
         double lengthPenalty,
     @Key(
             doc =
-                "Ends the run where the first ratio is not 1, the reference is not the policy at the"
-                    + " start, sampler and scorer disagree, or a score depends on its batch; false for"
-                    + " a reward that answers otherwise each time.",
+                "Ends the run where the first ratio is not 1 (within 1e-5 in fp32 and 1e-3 in bf16 in"
+                    + " the mean, within 1e-3 and 0.5 in the logarithm of a token's), the reference is"
+                    + " not the policy at the start, sampler and scorer disagree, or a score depends on"
+                    + " its batch; false for a reward that answers otherwise each time. A group method"
+                    + " with one step for each roll-out has nothing to compare a ratio with: it is 1.",
             defaultValue = "true")
         boolean checkInvariants,
     @Flattened SamplingConfig sampling)

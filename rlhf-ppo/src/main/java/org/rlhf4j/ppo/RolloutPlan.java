@@ -3,6 +3,7 @@ package org.rlhf4j.ppo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntToLongFunction;
+import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.PromptSchedule;
 import org.rlhf4j.core.report.Console;
@@ -17,24 +18,35 @@ import org.rlhf4j.core.report.Console;
 record RolloutPlan(PromptSchedule schedule, long prompts, long totalSteps) {
 
   /**
-   * Plans a run, and says where there are fewer steps than asked for.
+   * Plans a run of so many prompts, or where none are given of {@code num_train_epochs} passes,
+   * which {@code max_steps} makes shorter or longer; says where there are fewer steps than asked
+   * for.
    *
+   * @param asked prompts that are answered in all; null where none are given
    * @param stepsOn optimizer steps on a roll-out, by its prompts
-   * @param maxSteps no more than these are made; 0 or less: no limit
    */
   static RolloutPlan of(
       PromptSchedule schedule,
-      long prompts,
+      Long asked,
+      TrainingConfig training,
       IntToLongFunction stepsOn,
-      int maxSteps,
       Console console) {
+    int maxSteps = training.maxSteps();
+    long prompts =
+        asked == null
+            ? Math.max(1, Math.round(training.numTrainEpochs() * schedule.prompts()))
+            : asked;
     RolloutPlan plan = new RolloutPlan(schedule, prompts, 0);
     int last = plan.rollouts() - 1;
-    long steps = last * stepsOn.applyAsLong(schedule.size()) + stepsOn.applyAsLong(plan.size(last));
+    long onEach = stepsOn.applyAsLong(schedule.size());
+    long steps = last * onEach + stepsOn.applyAsLong(plan.size(last));
+    if (maxSteps > steps && asked == null) {
+      long rollouts = (maxSteps + onEach - 1) / onEach;
+      return new RolloutPlan(schedule, rollouts * schedule.size(), maxSteps);
+    }
     if (maxSteps > steps) {
       console.warn(
-          ("max_steps %d: the run has %d steps and ends with them; total_episodes or"
-                  + " num_train_epochs make it longer")
+          "max_steps %d: the run has %d steps and ends with them; a larger total_episodes makes it longer"
               .formatted(maxSteps, steps));
     }
     return new RolloutPlan(schedule, prompts, maxSteps > 0 ? Math.min(steps, maxSteps) : steps);

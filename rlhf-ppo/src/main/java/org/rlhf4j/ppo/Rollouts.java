@@ -96,8 +96,7 @@ final class Rollouts {
   }
 
   private static List<PpoNetworks.Scored> split(List<TokenRow> rows, PpoNetworks.Scored all) {
-    for (float[] numbers :
-        List.of(all.logProbs(), all.referenceLogProbs(), all.values(), all.entropies())) {
+    for (float[] numbers : List.of(all.logProbs(), all.referenceLogProbs(), all.values())) {
       for (float number : numbers) {
         if (!Float.isFinite(number)) {
           throw RlhfException.nonFinite(
@@ -113,8 +112,7 @@ final class Rollouts {
           new PpoNetworks.Scored(
               Arrays.copyOfRange(all.logProbs(), from, to),
               Arrays.copyOfRange(all.referenceLogProbs(), from, to),
-              Arrays.copyOfRange(all.values(), from, to),
-              Arrays.copyOfRange(all.entropies(), from, to)));
+              Arrays.copyOfRange(all.values(), from, to)));
       from = to;
     }
     return byRow;

@@ -39,7 +39,8 @@ public interface TokenRewardFunction extends RewardFunction {
       rewards = function.tokenRewards(completions);
     } catch (RlhfException e) {
       throw e;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | AssertionError | StackOverflowError | LinkageError e) {
+      // These errors too are the function's own; others are the virtual machine's.
       throw RlhfException.input(
           "the reward function failed on %d responses, the first of them %s: %s"
               .formatted(completions.size(), completions.get(0).place(), e),

@@ -21,7 +21,6 @@ final class TrlxRollouts {
   private final TrainingRun run;
   private final PpoNetworks networks;
   private final Responses responses;
-  private final Rewards rewards;
   private final Settings settings;
 
   /**
@@ -48,17 +47,11 @@ final class TrlxRollouts {
       double measuredKl,
       Map<String, Object> figures) {}
 
-  /** Roll-outs of a run; {@code rollouts} are those that draw the responses. */
-  TrlxRollouts(
-      TrainingRun run,
-      PpoNetworks networks,
-      Responses responses,
-      Rewards rewards,
-      Settings settings) {
+  /** Roll-outs of a run; {@code responses} draws and rewards. */
+  TrlxRollouts(TrainingRun run, PpoNetworks networks, Responses responses, Settings settings) {
     this.run = run;
     this.networks = networks;
     this.responses = responses;
-    this.rewards = rewards;
     this.settings = settings;
   }
 
@@ -108,7 +101,7 @@ final class TrlxRollouts {
         int to = Math.min(size, from + settings.chunkSize);
         List<Completion> completions =
             completions(draw.prompts().subList(from, to), drawn.subList(from, to));
-        Rewards.Found found = rewards.of(completions, draw.answers());
+        Rewards.Found found = this.responses.reward(completions, draw.answers());
         System.arraycopy(found.scores(), 0, scores, from, to - from);
         double[][] raw = found.tokenScores();
         if (raw == null) {
@@ -158,15 +151,14 @@ final class TrlxRollouts {
     List<Completion> completions = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       PromptRow prompt = prompts.get(i);
-      String output = texts.get(i).output();
       completions.add(
           new Completion(
               prompt.index(),
               0,
               texts.get(i).prompt(),
-              output,
+              texts.get(i).text(),
               prompt.ids(),
-              settings.text.ids(output)));
+              settings.text.ids(texts.get(i).output())));
     }
     return completions;
   }

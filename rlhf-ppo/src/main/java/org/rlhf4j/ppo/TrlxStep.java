@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.report.MetricNames;
@@ -65,9 +66,11 @@ final class TrlxStep {
    *
    * @param samples of the roll-out
    * @param microBatches places in them
+   * @param guard looks at what was found, and says whether to move the weights
    * @throws RlhfException if the loss or the gradients are not finite; then nothing is moved
    */
-  PpoStep.Outcome run(List<Experience> samples, List<int[]> microBatches) {
+  PpoStep.Outcome run(
+      List<Experience> samples, List<int[]> microBatches, Predicate<Map<String, Double>> guard) {
     networks.policy().startStep(optimization.steps());
     try (TensorScope scope = torch.scope()) {
       List<Gradients> gradients = new ArrayList<>();
@@ -117,7 +120,8 @@ final class TrlxStep {
         throw RlhfException.nonFinite(
             "the loss is " + loss + " at step " + (optimization.steps() + 1));
       }
-      return new PpoStep.Outcome(optimization.step(gradients), loss, computed, figures);
+      Optimization.Update update = guard.test(figures) ? optimization.step(gradients) : null;
+      return new PpoStep.Outcome(update, loss, computed, figures);
     }
   }
 }

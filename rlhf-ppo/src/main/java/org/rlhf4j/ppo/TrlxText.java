@@ -29,11 +29,13 @@ record TrlxText(
       List.of(" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're");
 
   /**
-   * What a reward function gets.
+   * A response after its way through text.
    *
    * @param sample prompt and output
+   * @param output as trlX's reward functions get it: with the end token's spelling where it ended
+   * @param text the output without that spelling
    */
-  record Texts(String sample, String prompt, String output) {}
+  record Texts(String sample, String prompt, String output, String text) {}
 
   /** A tokenizer without EOS, or without its spelling, cannot end a text. */
   TrlxText {
@@ -67,20 +69,19 @@ record TrlxText(
     for (int i = 0; i < responses.size(); i++) {
       int[] response = responses.get(i);
       String prompt = decoded(prompts.get(i));
-      String output = decoded(response);
+      String text = decoded(response);
       boolean isCut = false;
       for (String stop : stops) {
-        int place = output.indexOf(stop);
+        int place = text.indexOf(stop);
         if (place >= 0) {
-          output = WHITE_END.matcher(output.substring(0, place)).replaceFirst("");
+          text = WHITE_END.matcher(text.substring(0, place)).replaceFirst("");
           isCut = true;
         }
       }
       int last = response.length < longest ? padId : response[longest - 1];
-      if (endsWithEos(isCut, last)) {
-        output += tokenizer.eosText().orElseThrow();
-      }
-      texts.add(new Texts(prompt + output, prompt, output));
+      boolean ends = endsWithEos(isCut, last);
+      String output = ends ? text + tokenizer.eosText().orElseThrow() : text;
+      texts.add(new Texts(prompt + output, prompt, output, text));
     }
     return texts;
   }

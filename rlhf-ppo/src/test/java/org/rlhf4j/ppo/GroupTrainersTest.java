@@ -222,40 +222,56 @@ class GroupTrainersTest {
     assertTrue(nothing.getMessage().contains("reward_model_name_or_path"), nothing.getMessage());
   }
 
-  /** Fails at the second roll-out; before it stand the first and a look at one sample alone. */
+  /** Fails at the second roll-out; before it stand the first and two looks at samples alone. */
   private static RewardFunction failing(RewardFunction instead) {
     int[] calls = new int[1];
-    return completions -> (++calls[0] == 3 ? instead : GroupRuns.SMALL_IDS).rewards(completions);
+    return completions -> (++calls[0] == 4 ? instead : GroupRuns.SMALL_IDS).rewards(completions);
+  }
+
+  private void losesNothing(Method method, RewardFunction instead, ExitCode code, String message)
+      throws IOException {
+    Object[] keys = keys("save_steps=500;resume_from_checkpoint=auto;reward_timeout_s=1");
+    String whole = method + "-whole";
+    String broken = method + "-broken";
+    runs.train(method, whole, keys);
+    Record config = runs.builder(method, broken, keys).build();
+    RlhfException thrown =
+        assertThrows(
+            RlhfException.class, () -> method.train(config, RunContext.silent(), failing(instead)));
+    assertTrue(thrown.getMessage().contains(message), thrown.getMessage());
+    assertEquals(code, thrown.exitCode());
+    assertTrue(Files.exists(runs.output(broken).resolve("checkpoint-1")));
+    assertFalse(Files.exists(runs.output(broken).resolve("model.safetensors")));
+    runs.train(method, broken, keys);
+    SameRuns.assertSame(runs.output(whole), runs.output(broken));
   }
 
   @Test
   void aRewardThatFailsLosesNothing() throws IOException {
-    Object[] keys = keys("save_steps=500;resume_from_checkpoint=auto");
-    runs.train(Method.RLOO, "whole", keys);
-    Map<String, RewardFunction> failures =
-        Map.of(
-            "is NaN",
-            completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
-            "gave 1 rewards for 16 responses",
-            completions -> new double[1],
-            "the reward function failed on 16 responses, the first of them prompt ",
-            completions -> {
-              throw new IllegalStateException("out of order");
-            });
-    int number = 0;
-    for (Map.Entry<String, RewardFunction> failure : failures.entrySet()) {
-      String output = "broken" + number++;
-      Record config = runs.builder(Method.RLOO, output, keys).build();
-      RlhfException thrown =
-          assertThrows(
-              RlhfException.class,
-              () -> Method.RLOO.train(config, RunContext.silent(), failing(failure.getValue())));
-      assertTrue(thrown.getMessage().contains(failure.getKey()), thrown.getMessage());
-      assertTrue(Files.exists(runs.output(output).resolve("checkpoint-1")));
-      assertFalse(Files.exists(runs.output(output).resolve("model.safetensors")));
-      runs.train(Method.RLOO, output, keys);
-      SameRuns.assertSame(runs.output("whole"), runs.output(output));
-    }
+    losesNothing(
+        Method.RLOO,
+        completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
+        ExitCode.NON_FINITE,
+        "is NaN");
+    losesNothing(
+        Method.GRPO,
+        completions -> {
+          try {
+            Thread.sleep(60_000);
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+          return new double[completions.size()];
+        },
+        ExitCode.ENVIRONMENT,
+        "the reward function gave no answer within 1 s (reward_timeout_s) for 16 responses");
+    losesNothing(
+        Method.REINFORCE_PP,
+        completions -> {
+          throw new IllegalStateException("out of order");
+        },
+        ExitCode.INPUT,
+        "the reward function failed on 16 responses, the first of them prompt ");
   }
 
   @Test
@@ -271,7 +287,9 @@ class GroupTrainersTest {
         assertThrows(
             RlhfException.class, () -> Method.GRPO.train(config, RunContext.silent(), ranks));
     assertTrue(
-        thrown.getMessage().startsWith("the reward of a response is 1.0 by itself and 16.0 among"),
+        thrown
+            .getMessage()
+            .matches("the reward of a response is 1\\.0 by itself and 1?\\d\\.0 among others; .*"),
         thrown.getMessage());
     Record free = runs.builder(Method.GRPO, "free", "check_invariants", false).build();
     Method.GRPO.train(free, RunContext.silent(), ranks);
@@ -341,6 +359,20 @@ class GroupTrainersTest {
     assertTrue(
         thrown.getMessage().startsWith("the reward of a response is 0.50390625 by itself and 0.5"),
         thrown.getMessage());
+  }
+
+  @Test
+  void whatReinforcePlusPlusHoldsWithinBoundsIsCounted() {
+    RewardFunction large =
+        completions -> completions.stream().mapToDouble(c -> c.sample() == 0 ? -11 : 10).toArray();
+    Record config =
+        runs.builder(Method.REINFORCE_PP, "out", keys("check_invariants=false;beta=0.05")).build();
+    List<Map<String, Object>> metrics =
+        Method.REINFORCE_PP.train(config, RunContext.silent(), large);
+    assertEquals(List.of(0.25, 0.25), column(metrics, "objective/scores_clipfrac"));
+    assertEquals(List.of(0.0, 0.0), column(metrics, "objective/kl_clipfrac"));
+    double[][] kl = {{0, 10, -10.5}, {11}};
+    assertEquals(0.5, ReinforcePlusPlus.clippedKl(kl));
   }
 
   @Test

@@ -35,7 +35,7 @@ class InvariantsTest {
 
   private static PpoNetworks.Scored alone(float logProb, float value) {
     return new PpoNetworks.Scored(
-        new float[] {-2, logProb}, new float[2], new float[] {value, value}, new float[2]);
+        new float[] {-2, logProb}, new float[2], new float[] {value, value});
   }
 
   private static void violated(String start, Executable body) {
@@ -45,8 +45,9 @@ class InvariantsTest {
 
   @Test
   void oneTokenFarFromRatioOneIsFoundWhateverTheMean() {
-    EXACT.requireLogRatiosZero(0.9e-5);
-    violated("the log-ratio of new to old", () -> EXACT.requireLogRatiosZero(1.1e-5));
+    // Rounding of a deep model in batches of other shapes.
+    EXACT.requireLogRatiosZero(0.9e-3);
+    violated("the log-ratio of new to old", () -> EXACT.requireLogRatiosZero(1.1e-3));
     violated("the log-ratio of new to old", () -> EXACT.requireLogRatiosZero(Double.NaN));
     // Healthy noise of bf16.
     COARSE.requireLogRatiosZero(0.2);

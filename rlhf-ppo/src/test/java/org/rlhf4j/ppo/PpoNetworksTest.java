@@ -28,6 +28,7 @@ import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.model.Gradients;
+import org.rlhf4j.core.model.LmHead;
 import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
@@ -72,12 +73,21 @@ class PpoNetworksTest {
     return found;
   }
 
-  private static double loss(PpoNetworks networks, PpoNetworks.States states) {
+  private static double loss(Torch torch, PpoNetworks networks, PpoNetworks.States states) {
     PpoNetworks.Scored scored = networks.score(TokenBatch.ofTargets(ROWS), states);
     int count = scored.logProbs().length;
     return sum(coefficients(count, 0), scored.logProbs())
-        + sum(coefficients(count, 1), scored.entropies())
+        + sum(coefficients(count, 1), entropies(torch, networks.policy()))
         + sum(coefficients(count, 2), scored.values());
+  }
+
+  private static float[] entropies(Torch torch, CausalLm policy) {
+    TokenBatch batch = TokenBatch.ofTargets(ROWS);
+    try (TensorScope scope = torch.scope()) {
+      Tensor hidden = policy.decoder().forward(scope, batch, null, Recording.NONE).hidden();
+      LmHead.Reading reading = new LmHead.Reading(true, TEMPERATURE);
+      return policy.head().logProbs(scope, hidden, batch.targets(), reading).entropies();
+    }
   }
 
   private static double sum(float[] coefficients, float[] numbers) {
@@ -180,7 +190,7 @@ class PpoNetworksTest {
       }
       torch.ops().fill(scope, master, 0, moved);
       weights.followMasters();
-      double loss = loss(networks, null);
+      double loss = loss(torch, networks, null);
       torch.ops().fill(scope, master, 0, before);
       weights.followMasters();
       return loss;

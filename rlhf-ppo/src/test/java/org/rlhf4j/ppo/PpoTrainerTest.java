@@ -11,17 +11,19 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.sun.net.httpserver.HttpServer;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
@@ -35,11 +37,13 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.testing.SameRuns;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 
 class PpoTrainerTest {
   /** Share of the tokens below 64, which a model that knows nothing draws a quarter of. */
@@ -280,6 +284,43 @@ class PpoTrainerTest {
     assertTrue(answers.contains("Tell 3: yes 3"), answers.toString());
   }
 
+  /** Rows whose last targets are a part of the prompt, and rows without any. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{'prompt': 'Tell me'}",
+        "{'input_ids': [256, 81, 58, 97]}",
+        "{'input_ids': [256, 81, 58, 97], 'labels': [-100, -100, 58, 97]}",
+        "{'messages': [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Yes'},"
+            + " {'role': 'user', 'content': 'And'}]}"
+      })
+  void aDeltaNeedsAnAnswerBehindEachPrompt(String row) throws IOException {
+    String answered =
+        "{'messages': [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Yes'}]}";
+    Files.write(prompts, Stream.of(answered, row).map(one -> one.replace('\'', '"')).toList());
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class,
+            () -> train(builder("out").set("delta_reward", true).set("template", "hh"), SMALL_IDS));
+    assertEquals(ExitCode.INPUT, refused.exitCode());
+    assertTrue(
+        refused
+            .getMessage()
+            .startsWith("delta_reward true: " + prompts + ":2 has no answer to its prompt"),
+        refused.getMessage());
+  }
+
+  @Test
+  void aDeltaOfPromptsAloneIsRefusedByItsKey() {
+    RlhfException refused =
+        assertThrows(
+            RlhfException.class, () -> train(builder("out").set("delta_reward", true), SMALL_IDS));
+    assertEquals(ExitCode.INPUT, refused.exitCode());
+    assertTrue(
+        refused.getMessage().startsWith("delta_reward true: no answer to a prompt: " + prompts),
+        refused.getMessage());
+  }
+
   @Test
   void epochsEndWhereThePolicyIsTooFar() {
     List<Map<String, Object>> metrics =
@@ -420,55 +461,107 @@ class PpoTrainerTest {
     assertTrue(refused.getMessage().contains(prompts + ":6: the prompt has"), refused.getMessage());
   }
 
-  /** Fails at the third roll-out, as its call says: one for each roll-out, and two at the start. */
-  private static RewardFunction failing(RewardFunction instead) {
+  /** Fails at one of its calls. */
+  private static RewardFunction failing(int call, RewardFunction instead) {
     int[] calls = new int[1];
-    return completions -> (++calls[0] == 5 ? instead : SMALL_IDS).rewards(completions);
+    return completions -> (++calls[0] == call ? instead : SMALL_IDS).rewards(completions);
   }
+
+  /** What a reward function may do, and how the run must end then. */
+  private record Failure(RewardFunction instead, ExitCode code, String message) {}
+
+  private static final List<Failure> FAILURES =
+      List.of(
+          new Failure(
+              completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
+              ExitCode.NON_FINITE,
+              "is NaN"),
+          new Failure(
+              completions -> new double[1], ExitCode.INPUT, "gave 1 rewards for 16 responses"),
+          new Failure(completions -> null, ExitCode.INPUT, "gave no rewards for 16 responses"),
+          new Failure(
+              completions -> {
+                throw new IllegalStateException("out of order");
+              },
+              ExitCode.INPUT,
+              "the reward function failed on 16 responses, the first of them prompt "),
+          new Failure(
+              completions -> {
+                throw new AssertionError("out of order");
+              },
+              ExitCode.INPUT,
+              "the reward function failed on 16 responses, the first of them prompt "),
+          new Failure(
+              completions -> {
+                try {
+                  Thread.sleep(60_000);
+                } catch (InterruptedException e) {
+                  Thread.currentThread().interrupt();
+                }
+                return new double[completions.size()];
+              },
+              ExitCode.ENVIRONMENT,
+              "the reward function gave no answer within 1 s (reward_timeout_s) for 16 responses"));
 
   private ConfigBuilder<PpoConfig> saving(String output) {
     return builder(output)
         .set("total_episodes", 48)
         .set("save_steps", 500)
-        .set("reward_timeout_s", 2)
+        .set("reward_timeout_s", 1)
         .set("resume_from_checkpoint", "auto");
   }
 
-  @Test
-  void aRewardThatFailsLosesNothing() throws IOException {
-    train(saving("whole"), SMALL_IDS);
-    Map<String, RewardFunction> failures =
-        Map.of(
-            "is NaN",
-            completions -> completions.stream().mapToDouble(c -> Double.NaN).toArray(),
-            "gave 1 rewards for 16 responses",
-            completions -> new double[1],
-            "gave no rewards for 16 responses",
-            completions -> null,
-            "the reward function failed on 16 responses, the first of them prompt ",
-            completions -> {
-              throw new IllegalStateException("out of order");
-            },
-            "the reward function gave no answer within 2 s (reward_timeout_s) for 16 responses",
-            completions -> {
-              try {
-                Thread.sleep(60_000);
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-              }
-              return new double[completions.size()];
-            });
-    int number = 0;
-    for (Map.Entry<String, RewardFunction> failure : failures.entrySet()) {
-      String output = "broken" + number++;
+  /** One call for each roll-out, and in the clean form two more at the start. */
+  @ParameterizedTest
+  @CsvSource({"none, 5, 6", "head, 3, 1"})
+  void aRewardThatFailsLosesNothing(String trlx, int thirdRollout, int failures)
+      throws IOException {
+    train(saving("whole").set("trlx_compat", trlx), SMALL_IDS);
+    for (int i = 0; i < failures; i++) {
+      Failure failure = FAILURES.get(i);
+      String output = "broken" + i;
+      ConfigBuilder<PpoConfig> builder = saving(output).set("trlx_compat", trlx);
       RlhfException thrown =
           assertThrows(
-              RlhfException.class, () -> train(saving(output), failing(failure.getValue())));
-      assertTrue(thrown.getMessage().contains(failure.getKey()), thrown.getMessage());
+              RlhfException.class, () -> train(builder, failing(thirdRollout, failure.instead())));
+      assertTrue(thrown.getMessage().contains(failure.message()), thrown.getMessage());
+      assertEquals(failure.code(), thrown.exitCode());
       assertTrue(Files.exists(temporary.resolve(output).resolve("checkpoint-8")));
-      train(saving(output), SMALL_IDS);
+      train(builder, SMALL_IDS);
       SameRuns.assertSame(temporary.resolve("whole"), temporary.resolve(output));
     }
+  }
+
+  /** What is no fault of the function is thrown as it is. */
+  @Test
+  void anErrorOfTheVirtualMachineLosesNothing() throws IOException {
+    RewardFunction reward =
+        failing(
+            5,
+            completions -> {
+              throw new OutOfMemoryError("not really");
+            });
+    assertThrows(OutOfMemoryError.class, () -> train(saving("out"), reward));
+    assertTrue(Files.exists(temporary.resolve("out/checkpoint-8")));
+  }
+
+  /** The evaluation after the first roll-out: before it one at the start, and three rewards. */
+  @Test
+  void aRewardThatFailsInAnEvaluationLosesNothing() throws IOException {
+    List<ConfigBuilder<PpoConfig>> builders = new ArrayList<>();
+    for (String output : List.of("whole", "broken")) {
+      builders.add(
+          saving(output).set("eval_dataset_path", held.toString()).set("eval_strategy", "epoch"));
+    }
+    train(builders.get(0), SMALL_IDS);
+    Failure failure = FAILURES.get(0);
+    assertThrows(RlhfException.class, () -> train(builders.get(1), failing(5, failure.instead())));
+    Path broken = temporary.resolve("broken");
+    assertTrue(Files.exists(broken.resolve("checkpoint-4")));
+    assertEquals(1, column(SameRuns.metrics(broken), "eval_objective/scores").size());
+    train(builders.get(1), SMALL_IDS);
+    SameRuns.assertSame(temporary.resolve("whole"), broken);
+    assertEquals(4, column(SameRuns.metrics(broken), "eval_objective/scores").size());
   }
 
   @Test
@@ -531,18 +624,39 @@ class PpoTrainerTest {
    */
   private static final double ROUNDED = 0.5 + 0x1p-8;
 
-  /** A server of rewards on a port of its own, or on the one that is given. */
-  private static HttpServer server(int port, int dying) throws IOException {
+  /** Rewards of some texts by rounding alone: one by itself has another than one among others. */
+  private static double[] rounded(List<String> texts) {
+    double[] rewards = new double[texts.size()];
+    Arrays.fill(rewards, texts.size() == 1 ? ROUNDED : 0.5);
+    return rewards;
+  }
+
+  /** Rewards that tell texts apart. */
+  private static double[] small(List<String> texts) {
+    return texts.stream().mapToDouble(text -> text.chars().filter(c -> c < 64).count()).toArray();
+  }
+
+  /**
+   * A server of rewards.
+   *
+   * @param port 0 for one of its own
+   * @param dying the call at which it goes away without an answer
+   */
+  private static HttpServer server(int port, int dying, Function<List<String>, double[]> rewards)
+      throws IOException {
     HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
     int[] calls = new int[1];
     server.createContext(
         "/get_reward",
         exchange -> {
-          int count = new JsonMapper().readTree(exchange.getRequestBody()).get("query").size();
+          List<String> texts = new ArrayList<>();
+          new JsonMapper()
+              .readTree(exchange.getRequestBody())
+              .get("query")
+              .forEach(text -> texts.add(text.asText()));
           boolean isDead = ++calls[0] == dying;
-          String reward = Double.toString(count == 1 ? ROUNDED : 0.5);
-          String rewards = String.join(", ", Collections.nCopies(count, reward));
-          byte[] answer = "{\"rewards\": [%s]}".formatted(rewards).getBytes(UTF_8);
+          String numbers = Arrays.toString(rewards.apply(texts));
+          byte[] answer = "{\"rewards\": %s}".formatted(numbers).getBytes(UTF_8);
           if (!isDead) {
             exchange.sendResponseHeaders(200, answer.length);
             exchange.getResponseBody().write(answer);
@@ -558,7 +672,7 @@ class PpoTrainerTest {
 
   @Test
   void whatAServerRoundsIsNoReasonToStop() throws IOException {
-    HttpServer server = server(0, -1);
+    HttpServer server = server(0, -1, PpoTrainerTest::rounded);
     try {
       String url = "http://127.0.0.1:" + server.getAddress().getPort();
       ConfigBuilder<PpoConfig> builder = builder("url").set("reward_model_name_or_path", url);
@@ -566,12 +680,7 @@ class PpoTrainerTest {
     } finally {
       server.stop(0);
     }
-    RewardFunction same =
-        completions -> {
-          double[] rewards = new double[completions.size()];
-          Arrays.fill(rewards, rewards.length == 1 ? ROUNDED : 0.5);
-          return rewards;
-        };
+    RewardFunction same = completions -> rounded(completions.stream().map(c -> "").toList());
     for (String type : List.of("fp32", "bf16")) {
       String message =
           assertThrows(RlhfException.class, () -> train(builder(type).set("dtype", type), same))
@@ -585,7 +694,15 @@ class PpoTrainerTest {
 
   @Test
   void aServerThatDiesLosesNothing() throws IOException {
-    HttpServer first = server(0, 5);
+    HttpServer other = server(0, -1, PpoTrainerTest::small);
+    try {
+      String url = "http://127.0.0.1:" + other.getAddress().getPort();
+      PpoConfig whole = saving("whole").set("reward_model_name_or_path", url).build();
+      new PpoTrainer(whole, RunContext.silent()).train();
+    } finally {
+      other.stop(0);
+    }
+    HttpServer first = server(0, 5, PpoTrainerTest::small);
     int port = first.getAddress().getPort();
     ConfigBuilder<PpoConfig> builder =
         saving("out")
@@ -596,14 +713,15 @@ class PpoTrainerTest {
             RlhfException.class,
             () -> new PpoTrainer(builder.build(), RunContext.silent()).train());
     assertTrue(thrown.getMessage().contains("127.0.0.1:" + port), thrown.getMessage());
+    assertEquals(ExitCode.ENVIRONMENT, thrown.exitCode());
     assertTrue(Files.exists(temporary.resolve("out/checkpoint-8")));
-    HttpServer second = server(port, -1);
+    HttpServer second = server(port, -1, PpoTrainerTest::small);
     try {
       new PpoTrainer(builder.build(), RunContext.silent()).train();
     } finally {
       second.stop(0);
     }
-    assertTrue(Files.exists(temporary.resolve("out/checkpoint-12")));
+    SameRuns.assertSame(temporary.resolve("whole"), temporary.resolve("out"));
   }
 
   @Test
@@ -638,12 +756,27 @@ class PpoTrainerTest {
             .set("num_value_layers_unfrozen", layers)
             .set("max_steps", 1)
             .set("learning_rate", 0);
-    train(second, SMALL_IDS);
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    Console console = Console.plain(new PrintStream(out, true, UTF_8), 200);
+    RunContext context = new RunContext(console, new StopSignal(), row -> {}, List.of());
+    new PpoTrainer(second.build(), context, SMALL_IDS).train();
+    String said = "value network: the start folder's value_head.safetensors is of another layout";
+    assertEquals(!isSameLayout, out.toString(UTF_8).contains(said), out.toString(UTF_8));
     boolean isSame =
         Arrays.equals(
             Files.readAllBytes(temporary.resolve("first/value_head.safetensors")),
             Files.readAllBytes(temporary.resolve("second/value_head.safetensors")));
     assertEquals(isSameLayout, isSame);
+  }
+
+  /** Four roll-outs of four steps are one pass over the prompts. */
+  @Test
+  void maxStepsMakesARunLonger() {
+    List<Map<String, Object>> metrics =
+        train(builder("out").set("total_episodes", "none").set("max_steps", 18), SMALL_IDS);
+    assertEquals(18, column(metrics, "loss").size());
+    assertEquals(List.of(16.0, 80.0), ends(column(metrics, "episode")));
+    assertEquals(8, column(train(builder("two").set("max_steps", 18), SMALL_IDS), "loss").size());
   }
 
   @Test

@@ -31,7 +31,7 @@ class TrlxEdgesTest {
       logProbs[i] = (float) logRatios[i];
       values[i] = 10 + i;
     }
-    return new PpoNetworks.Scored(logProbs, new float[logRatios.length], values, new float[0]);
+    return new PpoNetworks.Scored(logProbs, new float[logRatios.length], values);
   }
 
   private static TrlxChunk chunk(TrlxCompat version, int padId, int[] prompt, int[]... responses) {
@@ -79,6 +79,7 @@ class TrlxEdgesTest {
           text.texts(List.of(new int[] {4}), List.of(new int[] {6, 7, 8, 9})).get(0);
       assertEquals("w6</s>", texts.output());
       assertEquals("w4w6</s>", texts.sample());
+      assertEquals("w6", texts.text());
       assertArrayEquals(new int[] {6, EOS}, text.ids(texts.output()));
     }
   }

@@ -2,6 +2,7 @@ package org.rlhf4j.ppo;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -9,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -22,7 +24,10 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModel;
+import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunContext;
 
 /** Whole runs that follow trlX. */
@@ -90,6 +95,29 @@ class TrlxRunTest {
     float[] after =
         SafetensorsFile.open(temporary.resolve("run/model.safetensors")).readFloats(EMBEDDING);
     assertEquals(trainsEmbedding, !Arrays.equals(before, after));
+    // The reference stands on the embedding.
+    boolean saysDrift = rows.stream().anyMatch(row -> row.containsKey(MetricNames.REFERENCE_DRIFT));
+    assertEquals(!trainsEmbedding, saysDrift);
+  }
+
+  /** Where padding is counted as positions, samples of other chunks are padded otherwise. */
+  @ParameterizedTest
+  @CsvSource({"head, 4", "head, 1", "v0.6.0, 4", "v0.5.0, 4"})
+  void theFirstRatioIsOne(String version, int chunk) {
+    ConfigBuilder<PpoConfig> builder =
+        builder(version).set("dtype", "fp32").set("generation_batch_size", chunk);
+    List<Map<String, Object>> rows =
+        new PpoTrainer(builder.build(), RunContext.silent(), PpoTrainerTest.SMALL_IDS).train();
+    double[] ratios =
+        rows.stream()
+            .filter(row -> row.containsKey(MetricNames.RATIO))
+            .mapToDouble(row -> ((Number) row.get(MetricNames.RATIO)).doubleValue())
+            .toArray();
+    // Two roll-outs of two mini-batches, three times each.
+    assertEquals(12, ratios.length);
+    assertEquals(1, ratios[0], 1e-5);
+    assertEquals(1, ratios[6], 1e-5);
+    assertNotEquals(1, ratios[5], 1e-5);
   }
 
   @Test
@@ -131,6 +159,27 @@ class TrlxRunTest {
     RlhfException refused = assertThrows(RlhfException.class, builder::build);
     assertTrue(refused.getMessage().contains(key), refused.getMessage());
     assertTrue(refused.getMessage().contains("trlx_compat v0.6.0"), refused.getMessage());
+  }
+
+  /** A reward model would read the end token's spelling as ordinary characters. */
+  @Test
+  void theRewardSeesNoSpellingOfTheEnd() {
+    List<Completion> ended = new ArrayList<>();
+    RewardFunction reward =
+        completions -> {
+          for (Completion completion : completions) {
+            assertFalse(completion.text().contains("</s>"), completion.text());
+            int[] ids = completion.ids();
+            if (ids.length > 0 && ids[ids.length - 1] == TestTokenizers.EOS) {
+              ended.add(completion);
+            }
+          }
+          return PpoTrainerTest.SMALL_IDS.rewards(completions);
+        };
+    // Half of the bytes are no text by themselves.
+    ConfigBuilder<PpoConfig> builder = builder("head").set("stop", List.of("\uFFFD"));
+    new PpoTrainer(builder.build(), RunContext.silent(), reward).train();
+    assertTrue(ended.size() > 4, ended.toString());
   }
 
   @Test

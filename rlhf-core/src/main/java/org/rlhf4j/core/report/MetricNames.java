@@ -71,6 +71,7 @@ public final class MetricNames {
   public static final String RATIO = "val/ratio";
   // Over the tokens of a step. TRL's val/ratio_var is over the means of steps.
   public static final String RATIO_VARIANCE = "val/ratio_token_var";
+  // Of a token, over all steps of the row.
   public static final String LARGEST_LOG_RATIO = "val/log_ratio_max";
 
   // Group methods, one row per roll-out: the mean score, the mean of the groups' standard
@@ -81,6 +82,11 @@ public final class MetricNames {
   public static final String FRAC_REWARD_ZERO_STD = "frac_reward_zero_std";
   public static final String COMPLETIONS_MIN_LENGTH = "completions/min_length";
   public static final String COMPLETIONS_MAX_LENGTH = "completions/max_length";
+
+  // REINFORCE++, one row per roll-out: the shares of responses and of tokens whose score, or KL, is
+  // held within a bound.
+  public static final String SCORES_CLIP_FRACTION = "objective/scores_clipfrac";
+  public static final String KL_CLIP_FRACTION = "objective/kl_clipfrac";
 
   // Group methods, training rows. KL is GRPO's estimate in the loss, k3, in nats per token. Shares
   // are of tokens, for RLOO of responses; where each roll-out is learned from in one step nothing
@@ -123,6 +129,11 @@ public final class MetricNames {
   /** The name of {@code metric} on the evaluation set, as {@code eval_loss} for {@code loss}. */
   public static String eval(String metric) {
     return EVAL_PREFIX + metric;
+  }
+
+  /** Whether a row of several steps has the largest of their numbers, not the mean. */
+  public static boolean isMaximum(String field) {
+    return field.equals(LARGEST_LOG_RATIO);
   }
 
   /** Whether the field depends on the clock or the machine's memory, not on the training. */

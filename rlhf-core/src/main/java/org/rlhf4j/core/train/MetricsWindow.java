@@ -32,7 +32,8 @@ final class MetricsWindow {
   /**
    * Takes in a step.
    *
-   * @param figures further ones, the same for every step, of which the row has the means
+   * @param figures further ones, the same for every step, of which the row has the means, or the
+   *     {@linkplain MetricNames#isMaximum largest}
    */
   void add(
       Optimization.Update update,
@@ -41,7 +42,10 @@ final class MetricsWindow {
       double epoch,
       Map<String, ? extends Number> figures) {
     lossSum += loss;
-    figures.forEach((name, value) -> figureSums.merge(name, value.doubleValue(), Double::sum));
+    figures.forEach(
+        (name, value) ->
+            figureSums.merge(
+                name, value.doubleValue(), MetricNames.isMaximum(name) ? Math::max : Double::sum));
     steps++;
     tokens += stepTokens;
     tokensSince += stepTokens;
@@ -64,7 +68,8 @@ final class MetricsWindow {
     row.put(MetricNames.LOSS, lossSum / steps);
     row.put(MetricNames.GRAD_NORM, last.gradientNorm());
     row.put(MetricNames.LEARNING_RATE, last.learningRate());
-    figureSums.forEach((name, sum) -> row.put(name, sum / steps));
+    figureSums.forEach(
+        (name, sum) -> row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps));
     row.putAll(more);
     row.put(MetricNames.NUM_TOKENS, tokens);
     row.put(MetricNames.TOKENS_PER_SECOND, tokensSince / ((System.nanoTime() - sinceNanos) / 1e9));

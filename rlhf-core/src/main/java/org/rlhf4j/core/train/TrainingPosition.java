@@ -43,7 +43,7 @@ record TrainingPosition(
    * Sums since the last row of metrics.
    *
    * @param lossSum of the losses of the steps since
-   * @param figureSums of the other figures of these steps, by name
+   * @param figureSums of the other figures of these steps, by name; of some the largest
    * @param steps since
    * @param tokens of the whole run so far
    * @param last what is known of the last of these steps; null where there are none
