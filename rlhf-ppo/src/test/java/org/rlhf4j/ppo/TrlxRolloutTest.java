@@ -169,8 +169,8 @@ class TrlxRolloutTest {
       TrlxPlaces places = TrlxPlaces.of(version, networks.policy().decoder().spec());
       List<TrlxSample> samples = rollout(golden, file, networks, tokenizer);
       collated(file, samples);
-      TrlxMiniBatch miniBatch = new TrlxMiniBatch(version, places, pad, samples, SETTINGS);
-      train(torch, golden, networks, miniBatch);
+      train(
+          torch, golden, networks, new TrlxStep.Settings(version, places, pad, SETTINGS), samples);
       after(torch, file, networks, samples);
     }
   }
@@ -304,9 +304,15 @@ class TrlxRolloutTest {
   }
 
   private static void train(
-      Torch torch, JsonNode golden, PpoNetworks networks, TrlxMiniBatch miniBatch) {
+      Torch torch,
+      JsonNode golden,
+      PpoNetworks networks,
+      TrlxStep.Settings settings,
+      List<TrlxSample> samples) {
     JsonNode optimizer = golden.path("optimizer");
     List<Optimization.Part> parts = networks.trained(1);
+    List<Experience> kept = samples.stream().map(sample -> sample.kept(0)).toList();
+    List<int[]> all = List.of(IntStream.range(0, samples.size()).toArray());
     try (Optimization optimization =
         new Optimization(
             torch,
@@ -319,30 +325,50 @@ class TrlxRolloutTest {
             new LearningRateSchedule(
                 LrSchedulerType.CONSTANT, optimizer.path("lr").asDouble(), 0, 4, 0),
             0)) {
+      TrlxStep trlxStep = new TrlxStep(torch, networks, optimization, parts, settings);
       for (JsonNode step : golden.path("steps")) {
-        try (TensorScope scope = torch.scope()) {
-          List<Gradients> sums =
-              parts.stream()
-                  .map(part -> new Gradients(torch.ops(), scope, part.weights()))
-                  .toList();
-          List<TrlxMiniBatch.Loss> seen = new ArrayList<>();
-          networks.addGradients(
-              miniBatch.batch(),
-              null,
-              (logProbs, values) -> {
-                seen.add(miniBatch.loss(logProbs, values, SETTINGS));
-                return seen.get(0).terms();
-              },
-              sums);
-          assertSame(step.path("stats"), seen.get(0).statistics(), TRAINED);
-          assertEquals(step.path("loss").asDouble(), seen.get(0).loss(), TRAINED);
-          if (step.path("grad_norms").isObject()) {
-            gradientNorms(torch, scope, step.path("grad_norms"), parts, sums);
-          }
-          double norm = optimization.step(sums).gradientNorm();
-          double expected = step.path("grad_norm").asDouble();
-          assertEquals(expected, norm, TRAINED * expected);
-        }
+        statistics(torch, step, networks, settings, samples);
+        PpoStep.Outcome outcome = trlxStep.run(kept, all);
+        assertEquals(step.path("loss").asDouble(), outcome.loss(), TRAINED);
+        JsonNode logged = step.path("stats");
+        assertEquals(
+            logged.path("losses/policy_loss").asDouble(),
+            outcome.figure("loss/policy_avg"),
+            TRAINED);
+        assertEquals(
+            logged.path("losses/value_loss").asDouble(), outcome.figure("loss/value_avg"), TRAINED);
+        double expected = step.path("grad_norm").asDouble();
+        assertEquals(expected, outcome.update().gradientNorm(), TRAINED * expected);
+      }
+    }
+  }
+
+  /** What a step logs, and the gradients that the first one sums. */
+  private static void statistics(
+      Torch torch,
+      JsonNode step,
+      PpoNetworks networks,
+      TrlxStep.Settings settings,
+      List<TrlxSample> samples) {
+    TrlxMiniBatch miniBatch =
+        new TrlxMiniBatch(
+            settings.version(), settings.places(), settings.padId(), samples, SETTINGS);
+    List<Optimization.Part> parts = networks.trained(1);
+    try (TensorScope scope = torch.scope()) {
+      List<Gradients> sums =
+          parts.stream().map(part -> new Gradients(torch.ops(), scope, part.weights())).toList();
+      List<TrlxMiniBatch.Loss> seen = new ArrayList<>();
+      networks.addGradients(
+          miniBatch.batch(),
+          null,
+          (logProbs, values) -> {
+            seen.add(miniBatch.loss(logProbs, values, SETTINGS));
+            return seen.get(0).terms();
+          },
+          sums);
+      assertSame(step.path("stats"), seen.get(0).statistics(), TRAINED);
+      if (step.path("grad_norms").isObject()) {
+        gradientNorms(torch, scope, step.path("grad_norms"), parts, sums);
       }
     }
   }
