@@ -39,8 +39,12 @@ import org.rlhf4j.core.train.Optimization;
  * experience, statistics, losses, gradient norms, and the networks afterwards.
  */
 class TrlxRolloutTest {
-  private static final double VALUE = 2e-5;
-  private static final double TRAINED = 2e-4;
+  /** Of forward values, as the golden files' README has it. */
+  private static final double VALUE = 1e-5;
+
+  /** Of gradients, and of numbers after steps. */
+  private static final double TRAINED = 1e-4;
+
   private static final TrlxMiniBatch.Settings SETTINGS =
       new TrlxMiniBatch.Settings(1, 0.95, 0.2, 0.2, 1);
 
@@ -219,14 +223,18 @@ class TrlxRolloutTest {
     List<TrlxSample> samples = chunks.stream().flatMap(c -> c.samples().stream()).toList();
     for (int i = 0; i < samples.size(); i++) {
       TrlxSample sample = samples.get(i);
-      String element = "element" + i + ".";
-      Numbers.assertClose(numbers(file, element + "logprobs"), sample.logProbs(), VALUE);
-      Numbers.assertClose(numbers(file, element + "values"), sample.values(), VALUE);
-      Numbers.assertClose(numbers(file, element + "rewards"), sample.rewards(), VALUE);
+      assertElement(file, "element" + i + ".logprobs", sample.logProbs());
+      assertElement(file, "element" + i + ".values", sample.values());
+      assertElement(file, "element" + i + ".rewards", sample.rewards());
     }
-    assertEquals(golden.path("ref_std_after").asDouble(), scaling.reference(), 1e-5);
+    Numbers.assertGolden(
+        golden.path("ref_std_after").asDouble(), scaling.reference(), VALUE, "ref_std_after");
     statistics(golden, version, chunks, scored);
     return samples;
+  }
+
+  private static void assertElement(SafetensorsFile file, String name, double[] found) {
+    Numbers.assertGolden(numbers(file, name), found, VALUE, name);
   }
 
   private static ScoreScaling scaling(JsonNode method) {
@@ -263,7 +271,8 @@ class TrlxRolloutTest {
     found.put("kl_ctl_value", golden.path("method").path("init_kl_coef").asDouble());
     assertSame(golden.path("stats"), found, VALUE);
     if (version != TrlxCompat.V0_5_0) {
-      assertEquals(golden.path("mean_kl_for_controller").asDouble(), measured, VALUE);
+      double expected = golden.path("mean_kl_for_controller").asDouble();
+      Numbers.assertGolden(expected, measured, VALUE, "mean_kl_for_controller");
     }
   }
 
@@ -276,12 +285,11 @@ class TrlxRolloutTest {
         .properties()
         .forEach(
             entry -> {
-              double number = entry.getValue().asDouble();
               assertTrue(found.containsKey(entry.getKey()), entry.getKey());
-              assertEquals(
-                  number,
+              Numbers.assertGolden(
+                  entry.getValue().asDouble(),
                   found.get(entry.getKey()),
-                  tolerance * Math.max(1, Math.abs(number)),
+                  tolerance,
                   entry.getKey());
             });
     assertEquals(expected.size(), found.size());
@@ -329,16 +337,16 @@ class TrlxRolloutTest {
       for (JsonNode step : golden.path("steps")) {
         statistics(torch, step, networks, settings, samples);
         PpoStep.Outcome outcome = trlxStep.run(kept, all);
-        assertEquals(step.path("loss").asDouble(), outcome.loss(), TRAINED);
-        JsonNode logged = step.path("stats");
-        assertEquals(
-            logged.path("losses/policy_loss").asDouble(),
-            outcome.figure("loss/policy_avg"),
-            TRAINED);
-        assertEquals(
-            logged.path("losses/value_loss").asDouble(), outcome.figure("loss/value_avg"), TRAINED);
-        double expected = step.path("grad_norm").asDouble();
-        assertEquals(expected, outcome.update().gradientNorm(), TRAINED * expected);
+        Numbers.assertGolden(step.path("loss").asDouble(), outcome.loss(), TRAINED, "loss");
+        for (String part : List.of("policy", "value")) {
+          Numbers.assertGolden(
+              step.path("stats").path("losses/" + part + "_loss").asDouble(),
+              outcome.figure("loss/" + part + "_avg"),
+              TRAINED,
+              part);
+        }
+        double norm = step.path("grad_norm").asDouble();
+        Numbers.assertGolden(norm, outcome.update().gradientNorm(), TRAINED, "grad_norm");
       }
     }
   }
@@ -420,9 +428,12 @@ class TrlxRolloutTest {
       Tensor hidden = networks.policy().decoder().forward(scope, batch, Recording.NONE).hidden();
       float[] foundLogits = networks.policy().head().logits(scope, hidden).toFloats();
       for (int i = 0; i < compared.size(); i++) {
-        assertEquals(values[compared.get(i)], foundValues[i], TRAINED);
+        Numbers.assertGolden(values[compared.get(i)], foundValues[i], TRAINED, "values");
         for (int word = 0; word < words; word++) {
-          assertEquals(logits[compared.get(i) * words + word], foundLogits[i * words + word], 1e-3);
+          double expected = logits[compared.get(i) * words + word];
+          // Sums of terms of about 1, also where they are near 0.
+          double allowed = TRAINED * Math.abs(expected) + 1e-5;
+          assertEquals(expected, foundLogits[i * words + word], allowed, "logits");
         }
       }
     }
