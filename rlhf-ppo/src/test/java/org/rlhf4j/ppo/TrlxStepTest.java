@@ -18,6 +18,7 @@ import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.AdamW;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.LiveTensors;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -92,9 +93,14 @@ class TrlxStepTest {
               0)) {
         List<Experience> kept = samples.stream().map(sample -> sample.kept(0)).toList();
         List<int[]> microBatches = List.of(new int[] {0, 1}, new int[] {2, 3});
-        PpoStep.Outcome outcome =
-            new TrlxStep(torch, networks, optimization, parts, settings).run(kept, microBatches);
+        TrlxStep step = new TrlxStep(torch, networks, optimization, parts, settings);
+        PpoStep.Outcome outcome = step.run(kept, microBatches);
         assertEquals(expected, outcome.update().gradientNorm(), 1e-5 * expected);
+        int settled = LiveTensors.count(torch);
+        for (int number = 0; number < 60; number++) {
+          step.run(kept, microBatches);
+          assertEquals(settled, LiveTensors.count(torch), "no step leaves a tensor behind");
+        }
       }
     }
   }
