@@ -1,7 +1,12 @@
 package org.rlhf4j.ppo;
 
+import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Map;
+import org.rlhf4j.core.checkpoint.SafetensorsFile;
+import org.rlhf4j.core.checkpoint.TensorInfo;
+import org.rlhf4j.core.data.TokenRow;
 
 /**
  * The model of {@link org.rlhf4j.core.testing.TinyModel} in plain loops of doubles: what the
@@ -17,6 +22,27 @@ record SlowLlama(Map<String, double[]> weights) {
   private static final int LAYERS = 2;
   private static final double EPSILON = 1e-5;
   private static final double THETA = 10_000;
+
+  /** The weights of a folder. */
+  static SlowLlama read(Path folder) {
+    SafetensorsFile file = SafetensorsFile.open(folder.resolve("model.safetensors"));
+    Map<String, double[]> weights = new HashMap<>();
+    for (TensorInfo tensor : file.tensors()) {
+      weights.put(tensor.name(), ExperienceFile.wide(file.readFloats(tensor.name())));
+    }
+    return new SlowLlama(weights);
+  }
+
+  /** The log-probabilities of a row's targets, logits divided by the temperature. */
+  double[] logProbs(TokenRow row, double temperature) {
+    double[][] states = hidden(row.ids());
+    double[] found = new double[row.targetCount()];
+    for (int t = 0; t < found.length; t++) {
+      int place = row.firstTarget() + t;
+      found[t] = logProbs(states[place - 1], temperature)[row.ids()[place]];
+    }
+    return found;
+  }
 
   /** The states behind the final norm, {@code [tokens][width]}. */
   double[][] hidden(int[] ids) {
