@@ -4,8 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.io.IOException;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.io.TempDir;
@@ -68,9 +70,10 @@ class PpoFamiliesTest {
         TensorScope scope = torch.scope()) {
       PpoNetworks.States states = networks.states(scope, batch);
       PpoNetworks.Scored scored = networks.score(batch, states);
-      float[] plain = plain(torch, start);
-      assertArrayEquals(plain, scored.logProbs(), TOLERANCE);
-      assertArrayEquals(plain, scored.referenceLogProbs(), TOLERANCE);
+      Plain plain = plain(torch, start, networks.trained(1).get(2).weights());
+      assertArrayEquals(plain.logProbs, scored.logProbs(), TOLERANCE);
+      assertArrayEquals(plain.logProbs, scored.referenceLogProbs(), TOLERANCE);
+      assertArrayEquals(plain.values, scored.values(), TOLERANCE);
       PpoNetworks.Scored again = networks.score(batch, null);
       assertArrayEquals(scored.logProbs(), again.logProbs(), TOLERANCE);
       assertArrayEquals(scored.values(), again.values(), TOLERANCE);
@@ -93,22 +96,43 @@ class PpoFamiliesTest {
     }
   }
 
-  /** Of each row by itself, in one pass through all blocks. */
-  private static float[] plain(Torch torch, ModelFolder start) {
+  /** What is expected of all targets. */
+  private record Plain(float[] logProbs, float[] values) {}
+
+  /** Of each row by itself in one pass through all blocks; before training the branch is a copy. */
+  private static Plain plain(Torch torch, ModelFolder start, Weights head) {
     ModelLoader.Options options = new ModelLoader.Options(ElementType.FP32, false);
-    List<Float> all = new ArrayList<>();
+    FloatBuffer logProbs = FloatBuffer.allocate(18);
+    FloatBuffer values = FloatBuffer.allocate(18);
     try (CausalLm model = ModelLoader.causalLm(torch, start, options)) {
       for (TokenRow row : rows()) {
-        for (float each : model.logProbs(TokenBatch.ofTargets(List.of(row)), false).logProbs()) {
-          all.add(each);
+        TokenBatch batch = TokenBatch.ofTargets(List.of(row));
+        logProbs.put(model.logProbs(batch, false).logProbs());
+        try (TensorScope scope = torch.scope()) {
+          Tensor hidden = model.decoder().forward(scope, batch, Recording.NONE).hidden();
+          int width = hidden.extent(1);
+          float[] states = hidden.toFloats();
+          for (int from = 0; from < states.length; from += width) {
+            values.put(value(head, Arrays.copyOfRange(states, from, from + width)));
+          }
         }
       }
     }
-    float[] plain = new float[all.size()];
-    for (int i = 0; i < plain.length; i++) {
-      plain[i] = all.get(i);
+    return new Plain(logProbs.array(), values.array());
+  }
+
+  /** {@code Linear(d, 2d)}, ReLU, {@code Linear(2d, 1)}. */
+  private static float value(Weights head, float[] state) {
+    float[][] numbers = head.all().stream().map(Tensor::toFloats).toArray(float[][]::new);
+    double value = numbers[3][0];
+    for (int unit = 0; unit < numbers[1].length; unit++) {
+      double inner = numbers[1][unit];
+      for (int i = 0; i < state.length; i++) {
+        inner += (double) numbers[0][unit * state.length + i] * state[i];
+      }
+      value += Math.max(0, inner) * numbers[2][unit];
     }
-    return plain;
+    return (float) value;
   }
 
   /** How much a log-probability, or a value, counts in the loss. */
