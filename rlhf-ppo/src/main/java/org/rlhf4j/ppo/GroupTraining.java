@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.checkpoint.ModelFolder;
@@ -49,6 +50,7 @@ final class GroupTraining {
   private final GroupConfig group;
   private final RunContext context;
   private final RewardFunction reward;
+  private Consumer<GroupNetworks> watcher = networks -> {};
 
   /**
    * The keys of a run.
@@ -66,6 +68,11 @@ final class GroupTraining {
     this.group = keys.group();
     this.context = context;
     this.reward = reward;
+  }
+
+  /** Shows the networks of a run, before anything is computed, to who wants to change them. */
+  void watch(Consumer<GroupNetworks> newWatcher) {
+    watcher = newWatcher;
   }
 
   /** The parts of a run, all closed by {@link #train}. */
@@ -86,6 +93,7 @@ final class GroupTraining {
             OpenReward.open(run, rolling.rewardSource(), reward, rolling.generationBatchSize());
         Generator generator =
             Generator.of(networks.policy(), run.start(), run.tokenizer(), rolling.sampling())) {
+      watcher.accept(networks);
       FixedModels fixedModels =
           FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
               .withReward(opened.identity());

@@ -48,9 +48,13 @@ public final class GrpoTrainer {
    * @throws RlhfException on unusable input, and on numbers that are not finite
    */
   public List<Map<String, Object>> train() {
+    return training().train();
+  }
+
+  GroupTraining training() {
     GroupTraining.Keys keys =
         new GroupTraining.Keys(config, config.training(), config.rollout(), config.group());
-    return new GroupTraining(new Method(), keys, context, reward).train();
+    return new GroupTraining(new Method(), keys, context, reward);
   }
 
   private final class Method implements GroupMethod {

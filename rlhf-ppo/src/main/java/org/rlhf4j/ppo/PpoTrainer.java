@@ -8,6 +8,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 import org.rlhf4j.core.CounterRandom;
 import org.rlhf4j.core.RandomStream;
@@ -66,6 +67,7 @@ public final class PpoTrainer {
   private final RunContext context;
   private final Rewards.OfTokens ofTokens;
   private final RewardFunction reward;
+  private Consumer<PpoNetworks> watcher = networks -> {};
 
   /** A trainer with the configured reward model. */
   public PpoTrainer(PpoConfig config, RunContext context) {
@@ -90,6 +92,11 @@ public final class PpoTrainer {
           "delta_reward true: takes one score off another; the reward function gives one for each"
               + " token");
     }
+  }
+
+  /** Shows the networks of a run, before anything is computed, to who wants to change them. */
+  void watch(Consumer<PpoNetworks> newWatcher) {
+    watcher = newWatcher;
   }
 
   /** The parts of a run, all closed by {@link #train}. */
@@ -122,6 +129,7 @@ public final class PpoTrainer {
         Generator generator =
             Generator.of(
                 networks.policy(), run.start(), run.tokenizer(), config.rollout().sampling())) {
+      watcher.accept(networks);
       networks.requireContext(run.longestRow(networks.policy().decoder().spec()));
       FixedModels fixedModels = fixedModels(opened);
       if (run.checkpoint() != null) {

@@ -306,9 +306,16 @@ class GroupTrainersTest {
 
   @Test
   void temperatureIsTheSamplersAndTheScorers() {
-    List<Map<String, Object>> metrics =
-        runs.train(Method.RLOO, "out", keys("temperature=0.7;mini_batch_size=8;beta=0.05"));
-    assertEquals(1, column(metrics, "val/ratio").get(0), 1e-5);
+    // A sampler with another temperature than the scorer ends the run.
+    String more = "temperature=0.7;mini_batch_size=8;beta=0.05;max_steps=1;save_steps=1";
+    runs.train(Method.RLOO, "out", keys(more));
+    SlowLlama start = SlowLlama.read(runs.model());
+    Path rollout = runs.output("out").resolve("checkpoint-1/rollout.jsonl");
+    for (GroupSample sample : GroupSampleFile.read(rollout)) {
+      double[] expected = start.logProbs(sample.row(), 0.7);
+      Numbers.assertClose(expected, ExperienceFile.wide(sample.logProbs()), 1e-5);
+      Numbers.assertClose(expected, ExperienceFile.wide(sample.referenceLogProbs()), 1e-5);
+    }
   }
 
   @Test

@@ -69,6 +69,19 @@ final class Numbers {
     }
   }
 
+  /** Within so much of a golden number, and the millionth that is allowed near 0. */
+  static void assertGolden(double expected, double found, double relative, String what) {
+    assertEquals(expected, found, relative * Math.abs(expected) + 1e-6, what);
+  }
+
+  /** As {@link #assertGolden(double, double, double, String)}, each number. */
+  static void assertGolden(double[] expected, double[] found, double relative, String what) {
+    assertEquals(expected.length, found.length, what);
+    for (int i = 0; i < expected.length; i++) {
+      assertGolden(expected[i], found[i], relative, what + " at " + i);
+    }
+  }
+
   /** Central differences of a function with respect to each entry. */
   static double[] slopes(double[] at, ToDoubleFunction<double[]> function) {
     double[] slopes = new double[at.length];

@@ -21,11 +21,13 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.testing.NativeMemory;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.AdamW;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.LiveTensors;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.LearningRateSchedule;
@@ -130,6 +132,48 @@ class PpoStepTest {
               }
               step.run(samples, microBatches, null, found -> true);
             });
+      }
+    }
+  }
+
+  /** The layouts whose way through a step is another one; the resident set is looked at above. */
+  @ParameterizedTest
+  @CsvSource({"POLICY_HEAD, 1, false", "SEPARATE, 0, false", "POLICY_HEAD, 0, true"})
+  void noStepLeavesATensorBehind(ValueNetwork value, int layers, boolean lora) {
+    LoraSpec adapters = new LoraSpec(4, 8, 0, List.of(LoraSpec.ALL_LINEAR), false, List.of());
+    PpoNetworks.Options options =
+        new PpoNetworks.Options(
+            ElementType.FP32,
+            lora ? adapters : null,
+            1,
+            lora ? -1 : 1,
+            value,
+            layers,
+            null,
+            1,
+            Recording.FULL);
+    try (PpoNetworks networks = PpoNetworks.load(torch, start, options)) {
+      List<Optimization.Part> parts = networks.trained(1);
+      try (Optimization optimization =
+          new Optimization(
+              torch,
+              parts,
+              new AdamW.Settings(0.9, 0.999, 1e-8, 0),
+              new LearningRateSchedule(LrSchedulerType.CONSTANT, 1e-4, 0, 60, 0),
+              1)) {
+        PpoStep step = new PpoStep(torch, networks, optimization, parts, config());
+        int settled = 0;
+        for (int number = 1; number <= 60; number++) {
+          List<Experience> samples = samples(number);
+          List<TokenRow> rows = samples.stream().map(Experience::row).toList();
+          List<int[]> microBatches = List.of(new int[] {0, 2}, new int[] {3, 1});
+          try (TrunkCache cache = TrunkCache.of(torch, networks, rows, 3)) {
+            step.run(samples, microBatches, cache, found -> true);
+          }
+          step.run(samples, microBatches, null, found -> false);
+          settled = number == 1 ? LiveTensors.count(torch) : settled;
+          assertEquals(settled, LiveTensors.count(torch), "after step " + number);
+        }
       }
     }
   }

@@ -152,12 +152,11 @@ class PpoTrainerTest {
     assertTrue(Files.exists(temporary.resolve("out/value_head.safetensors")));
   }
 
-  @Test
-  void withoutALearningRateNothingMoves() throws IOException {
+  @ParameterizedTest
+  @CsvSource({"policy_head, 0", "reference_branch, 1", "separate, 0"})
+  void withoutALearningRateNothingMoves(String network, int layers) throws IOException {
     List<Map<String, Object>> metrics =
-        train(
-            builder("out").set("learning_rate", 0).set("per_device_train_batch_size", 2),
-            SMALL_IDS);
+        train(still("out", network, layers).set("per_device_train_batch_size", 2), SMALL_IDS);
     for (double ratio : column(metrics, "val/ratio")) {
       assertEquals(1, ratio, 1e-5);
     }
@@ -173,9 +172,16 @@ class PpoTrainerTest {
     for (String name : start.tensorNames()) {
       assertArrayEquals(start.readFloats(name), end.readFloats(name), name);
     }
-    train(builder("one").set("learning_rate", 0).set("max_steps", 1), SMALL_IDS);
+    train(still("one", network, layers).set("max_steps", 1), SMALL_IDS);
     SameRuns.assertSameFile(
         temporary.resolve("one"), temporary.resolve("out"), "value_head.safetensors");
+  }
+
+  private ConfigBuilder<PpoConfig> still(String output, String network, int layers) {
+    return builder(output)
+        .set("value_network", network)
+        .set("num_value_layers_unfrozen", layers)
+        .set("learning_rate", 0);
   }
 
   @ParameterizedTest
@@ -376,10 +382,16 @@ class PpoTrainerTest {
 
   @Test
   void temperatureIsTheSamplersAndTheScorers() {
-    List<Map<String, Object>> metrics =
-        train(builder("out").set("temperature", 0.7).set("num_layers_unfrozen", -1), SMALL_IDS);
-    assertEquals(1, column(metrics, "val/ratio").get(0), 1e-5);
-    assertEquals(0, column(metrics, "val/log_ratio_max").get(0), 1e-5);
+    // A sampler with another temperature than the scorer ends the run.
+    train(
+        builder("out").set("temperature", 0.7).set("max_steps", 1).set("save_steps", 1), SMALL_IDS);
+    SlowLlama start = SlowLlama.read(model);
+    Path rollout = temporary.resolve("out/checkpoint-1/rollout.jsonl");
+    for (Experience sample : ExperienceFile.read(rollout)) {
+      double[] expected = start.logProbs(sample.row(), 0.7);
+      Numbers.assertClose(expected, ExperienceFile.wide(sample.logProbs()), 1e-5);
+      Numbers.assertClose(expected, ExperienceFile.wide(sample.referenceLogProbs()), 1e-5);
+    }
   }
 
   @ParameterizedTest

@@ -20,6 +20,27 @@ class SharedTest {
     assertTrue(Shared.folders("golden/models").contains(gqa));
   }
 
+  /** What PPO as in trlX is held to wherever the repository is built. */
+  @Test
+  void theRepositoryHoldsRollOutsOfTrlx() {
+    for (String file :
+        List.of(
+            "trlx_models/bloom/policy0/model.safetensors",
+            "trlx_models/gpt2/policy0/model.safetensors",
+            "trlx_ppo/head/rollout_bloom.safetensors",
+            "trlx_ppo/head/rollout_dense.safetensors",
+            "trlx_ppo/head/rollout_none.safetensors",
+            "trlx_ppo/head/rollout_pad_is_eos.safetensors",
+            "trlx_ppo/head/rollout_running.safetensors",
+            "trlx_ppo/head/rollout_stop.safetensors",
+            "trlx_ppo/v0.5.0/rollout_none.safetensors",
+            "trlx_ppo/v0.6.0/rollout_none.safetensors")) {
+      Path found = Shared.path("golden/algorithms/" + file);
+      Path own = Path.of("rlhf-core/src/test/resources/golden/algorithms", file);
+      assertTrue(found.endsWith(own), "" + found);
+    }
+  }
+
   /** The golden files are copies; nobody changes one here alone. */
   @Test
   void theRepositorysGoldenFilesAreThoseOutside() throws IOException {
