@@ -336,7 +336,7 @@ class TrlxRolloutTest {
       TrlxStep trlxStep = new TrlxStep(torch, networks, optimization, parts, settings);
       for (JsonNode step : golden.path("steps")) {
         statistics(torch, step, networks, settings, samples);
-        PpoStep.Outcome outcome = trlxStep.run(kept, all);
+        PpoStep.Outcome outcome = trlxStep.run(kept, all, found -> true);
         Numbers.assertGolden(step.path("loss").asDouble(), outcome.loss(), TRAINED, "loss");
         for (String part : List.of("policy", "value")) {
           Numbers.assertGolden(

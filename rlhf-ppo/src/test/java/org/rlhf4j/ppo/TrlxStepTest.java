@@ -94,11 +94,11 @@ class TrlxStepTest {
         List<Experience> kept = samples.stream().map(sample -> sample.kept(0)).toList();
         List<int[]> microBatches = List.of(new int[] {0, 1}, new int[] {2, 3});
         TrlxStep step = new TrlxStep(torch, networks, optimization, parts, settings);
-        PpoStep.Outcome outcome = step.run(kept, microBatches);
+        PpoStep.Outcome outcome = step.run(kept, microBatches, found -> true);
         assertEquals(expected, outcome.update().gradientNorm(), 1e-5 * expected);
         int settled = LiveTensors.count(torch);
         for (int number = 0; number < 60; number++) {
-          step.run(kept, microBatches);
+          step.run(kept, microBatches, found -> true);
           assertEquals(settled, LiveTensors.count(torch), "no step leaves a tensor behind");
         }
       }
