@@ -49,10 +49,10 @@ class ConfigFilesTest {
     return Files.write(folder.resolve(set + ".jsonl"), lines);
   }
 
-  private Path run(String verb, Path model, String... more) throws IOException {
-    Path output = folder.resolve(verb);
-    List<String> words = new ArrayList<>(List.of(verb));
-    words.addAll(List.of("--config", ROOT + "/configs/hh-" + verb + "-tiny.yaml"));
+  private Path run(String recipe, Path model, String... more) throws IOException {
+    Path output = folder.resolve(recipe);
+    List<String> words = new ArrayList<>(List.of(recipe.replace("-trlx", "")));
+    words.addAll(List.of("--config", ROOT + "/configs/hh-" + recipe + "-tiny.yaml"));
     words.addAll(List.of("--model_name_or_path", model.toString()));
     words.addAll(List.of("--dataset_path", firstRows("train").toString()));
     words.addAll(List.of("--eval_dataset_path", firstRows("test").toString()));
@@ -81,19 +81,21 @@ class ConfigFilesTest {
         "2",
         "--max_new_tokens",
         "8");
-    run(
-        "ppo",
-        sft,
-        "--reward_model_name_or_path",
-        reward.toString(),
-        "--rollout_batch_size",
-        "4",
-        "--mini_batch_size",
-        "4",
-        "--per_device_train_batch_size",
-        "2",
-        "--max_new_tokens",
-        "8");
+    for (String recipe : List.of("ppo", "ppo-trlx")) {
+      run(
+          recipe,
+          sft,
+          "--reward_model_name_or_path",
+          reward.toString(),
+          "--rollout_batch_size",
+          "4",
+          "--mini_batch_size",
+          "4",
+          "--per_device_train_batch_size",
+          "2",
+          "--max_new_tokens",
+          "8");
+    }
     for (String verb : List.of("rloo", "grpo", "reinforce-pp")) {
       run(
           verb,
@@ -113,6 +115,7 @@ class ConfigFilesTest {
               List.of(
                   "hh-grpo-tiny.yaml",
                   "hh-ppo-tiny.yaml",
+                  "hh-ppo-trlx-tiny.yaml",
                   "hh-raft-tiny.yaml",
                   "hh-reinforce-pp-tiny.yaml",
                   "hh-reward-tiny.yaml",

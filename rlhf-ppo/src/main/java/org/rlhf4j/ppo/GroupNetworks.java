@@ -159,17 +159,17 @@ final class GroupNetworks implements AutoCloseable {
   NetworkTable table() {
     if (hydra != null) {
       return new NetworkTable(
-          PpoNetworks.lines(hydra).stream()
+          NetworkTable.of(hydra).lines().stream()
               .map(line -> hasReference() ? line : withoutReference(line))
               .toList());
     }
     List<NetworkTable.Line> lines = new ArrayList<>();
-    String layers = PpoNetworks.range(0, policy.decoder().spec().layers());
-    long all = PpoNetworks.count(policy.weights().parameters());
+    String layers = NetworkTable.range(0, policy.decoder().spec().layers());
+    long all = NetworkTable.count(policy.weights().parameters());
     if (policy.adapter() == null) {
       lines.add(new NetworkTable.Line("policy", layers, all, true));
     } else {
-      long adapters = PpoNetworks.count(policy.trained().parameters());
+      long adapters = NetworkTable.count(policy.trained().parameters());
       lines.add(new NetworkTable.Line("model", layers, all, false));
       lines.add(new NetworkTable.Line("policy's adapters", layers, adapters, true));
     }
@@ -177,7 +177,7 @@ final class GroupNetworks implements AutoCloseable {
   }
 
   private static NetworkTable.Line withoutReference(NetworkTable.Line line) {
-    return line.part().equals(PpoNetworks.TOP_OF_REFERENCE)
+    return line.part().equals(NetworkTable.TOP_OF_REFERENCE)
         ? new NetworkTable.Line(
             "start of the policy's top, read by nothing while beta is 0",
             line.layers(),

@@ -106,6 +106,8 @@ final class GroupTraining {
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
+      int longestRow = run.longestRow(networks.policy().decoder().spec());
+      opened.warnOfContext(run.console(), Math.max(longestRow, prompts.longestAnswered()));
       Rewards rewards = new Rewards(opened, null, rolling.deltaReward());
       int batchSize = rolling.generationBatchSize();
       Responses responses =

@@ -17,6 +17,14 @@ import org.rlhf4j.core.train.StopSignal;
  */
 record OnlinePrompts(EncodedDataset<PromptRow> data, Map<Integer, Completion> answers) {
 
+  /** Tokens of the longest prompt with its answer; 0 without answers. */
+  int longestAnswered() {
+    return answers.values().stream()
+        .mapToInt(answer -> answer.promptIds().length + answer.ids().length)
+        .max()
+        .orElse(0);
+  }
+
   /**
    * Reads files.
    *

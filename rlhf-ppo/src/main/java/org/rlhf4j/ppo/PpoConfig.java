@@ -46,7 +46,11 @@ public record PpoConfig(
                     + " reference follows them; kl_coef moves with every epoch. v0.6.0 and v0.5.0 also"
                     + " count padding as positions, train the embedding and the prediction of padding,"
                     + " step on each mini-batch num_ppo_epochs times in a row, and lose EOS, v0.5.0"
-                    + " always. none: the clean form.",
+                    + " always. Keys keep this library's defaults: trlX itself has max_grad_norm 0"
+                    + " outside of DeepSpeed, adam_beta2 0.95, weight_decay 1e-6, vf_coef 1,"
+                    + " cliprange_reward 10, learning_rate 3e-5. Of the checks, the first ratio's stays"
+                    + " (for v0.6.0 and v0.5.0 where generation_batch_size holds a whole roll-out), and"
+                    + " reference/drift is left out where the reference moves. none: the clean form.",
             defaultValue = "none")
         TrlxCompat trlxCompat)
     implements Checked {

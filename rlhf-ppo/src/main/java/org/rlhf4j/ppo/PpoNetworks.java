@@ -23,7 +23,6 @@ import org.rlhf4j.core.model.Hydra;
 import org.rlhf4j.core.model.LmHead;
 import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelLoader;
-import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.ValueHead;
@@ -41,9 +40,6 @@ import org.rlhf4j.core.train.Optimization;
 public final class PpoNetworks implements AutoCloseable {
   /** The file that the value network's weights are kept in. */
   public static final String VALUE_FILE = "value_head.safetensors";
-
-  /** The line of the table for the frozen blocks that only the reference has. */
-  static final String TOP_OF_REFERENCE = "reference, its top";
 
   private static final String HEAD = "v_head.";
 
@@ -476,7 +472,7 @@ public final class PpoNetworks implements AutoCloseable {
 
   /** What there is, what is shared and what is trained. */
   public NetworkTable table() {
-    List<NetworkTable.Line> lines = lines(hydra);
+    List<NetworkTable.Line> lines = new ArrayList<>(NetworkTable.of(hydra).lines());
     int layers = reference().decoder().spec().layers();
     for (Weights weights : critic.weights()) {
       boolean head = weights.parameters().get(0).name().startsWith(HEAD);
@@ -487,62 +483,12 @@ public final class PpoNetworks implements AutoCloseable {
               : critic instanceof Critic.OnBranch ? "value branch" : "value network of its own";
       lines.add(
           new NetworkTable.Line(
-              part, head ? "" : range(first, layers), count(weights.parameters()), true));
+              part,
+              head ? "" : NetworkTable.range(first, layers),
+              NetworkTable.count(weights.parameters()),
+              true));
     }
     return new NetworkTable(lines);
-  }
-
-  /** The lines of policy and reference. */
-  static List<NetworkTable.Line> lines(Hydra hydra) {
-    CausalLm reference = hydra.reference();
-    CausalLm trained = hydra.policy();
-    int layers = reference.decoder().spec().layers();
-    int trunk = hydra.trunkLayers();
-    long all = count(reference.weights().parameters());
-    long policy = count(trained.trained().parameters());
-    List<NetworkTable.Line> lines = new ArrayList<>();
-    if (trained.adapter() != null) {
-      lines.add(
-          new NetworkTable.Line(
-              "model, shared; without adapters the reference", range(0, layers), all, false));
-      lines.add(new NetworkTable.Line("policy's adapters", range(0, layers), policy, true));
-    } else {
-      if (trunk > 0) {
-        long own = policy;
-        if (!trained.decoder().spec().equals(reference.decoder().spec())) {
-          // The head of the policy is a copy of the embedding, which the reference's top has not.
-          own -= reference.weights().parameters().get(0).elements();
-        }
-        long moving = count(hydra.trainedEmbeddings());
-        own -= moving;
-        if (moving > 0) {
-          lines.add(
-              new NetworkTable.Line("trunk's trained embeddings, as in trlX", "", moving, true));
-        }
-        policy -= moving;
-        lines.add(
-            new NetworkTable.Line(
-                "trunk, shared by all",
-                "embeddings, " + range(0, trunk),
-                all - own - moving,
-                false));
-        lines.add(new NetworkTable.Line(TOP_OF_REFERENCE, range(trunk, layers), own, false));
-      } else {
-        lines.add(new NetworkTable.Line("reference", range(0, layers), all, false));
-      }
-      lines.add(
-          new NetworkTable.Line(
-              trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
-    }
-    return lines;
-  }
-
-  static String range(int from, int to) {
-    return from + 1 == to ? "layer " + from : "layers " + from + " to " + (to - 1);
-  }
-
-  static long count(List<ParameterSpec> parameters) {
-    return parameters.stream().mapToLong(ParameterSpec::elements).sum();
   }
 
   @Override

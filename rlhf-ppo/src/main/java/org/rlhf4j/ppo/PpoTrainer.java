@@ -130,7 +130,8 @@ public final class PpoTrainer {
             Generator.of(
                 networks.policy(), run.start(), run.tokenizer(), config.rollout().sampling())) {
       watcher.accept(networks);
-      networks.requireContext(run.longestRow(networks.policy().decoder().spec()));
+      int longestRow = run.longestRow(networks.policy().decoder().spec());
+      networks.requireContext(longestRow);
       FixedModels fixedModels = fixedModels(opened);
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
@@ -141,6 +142,7 @@ public final class PpoTrainer {
           training.effectiveEvalStrategy() == EvalStrategy.NO
               ? null
               : load(run, networks, training.evalDatasetPath());
+      opened.warnOfContext(run.console(), Math.max(longestRow, prompts.longestAnswered()));
       Rewards rewards = new Rewards(opened, ofTokens, config.rollout().deltaReward());
       Responses.Settings settings =
           new Responses.Settings(

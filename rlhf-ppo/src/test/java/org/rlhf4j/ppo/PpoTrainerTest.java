@@ -94,6 +94,20 @@ class PpoTrainerTest {
     return new PpoTrainer(builder.build(), RunContext.silent(), reward).train();
   }
 
+  /** What a run shows on a console. */
+  private static String shown(ConfigBuilder<PpoConfig> builder, RewardFunction reward) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    run(builder, reward, out);
+    return out.toString(UTF_8);
+  }
+
+  private static void run(
+      ConfigBuilder<PpoConfig> builder, RewardFunction reward, ByteArrayOutputStream out) {
+    Console console = Console.plain(new PrintStream(out, true, UTF_8), 200);
+    RunContext context = new RunContext(console, new StopSignal(), row -> {}, List.of());
+    new PpoTrainer(builder.build(), context, reward).train();
+  }
+
   private static List<Double> column(List<Map<String, Object>> rows, String name) {
     return rows.stream()
         .filter(row -> row.containsKey(name))
@@ -770,12 +784,9 @@ class PpoTrainerTest {
             .set("num_value_layers_unfrozen", layers)
             .set("max_steps", 1)
             .set("learning_rate", 0);
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    Console console = Console.plain(new PrintStream(out, true, UTF_8), 200);
-    RunContext context = new RunContext(console, new StopSignal(), row -> {}, List.of());
-    new PpoTrainer(second.build(), context, SMALL_IDS).train();
+    String out = shown(second, SMALL_IDS);
     String said = "value network: the start folder's value_head.safetensors is of another layout";
-    assertEquals(!isSameLayout, out.toString(UTF_8).contains(said), out.toString(UTF_8));
+    assertEquals(!isSameLayout, out.contains(said), out);
     boolean isSame =
         Arrays.equals(
             Files.readAllBytes(temporary.resolve("first/value_head.safetensors")),
@@ -793,14 +804,38 @@ class PpoTrainerTest {
     assertEquals(8, column(train(builder("two").set("max_steps", 18), SMALL_IDS), "loss").size());
   }
 
+  /** Gives a model a context of 32 tokens. */
+  private static Path shortened(Path model) throws IOException {
+    Path file = model.resolve("config.json");
+    String config = Files.readString(file);
+    Files.writeString(file, config.replace("_embeddings\": 128", "_embeddings\": 32"));
+    return model;
+  }
+
+  @Test
+  void aRewardModelThatMayNotReadAllRowsIsNamedAtTheStart() throws IOException {
+    Path small = shortened(TinyModel.rewardModel(temporary.resolve("small"), 2));
+    ConfigBuilder<PpoConfig> builder =
+        builder("out").set("reward_model_name_or_path", small.toString()).set("max_steps", 1);
+    String expected = "reward_model_name_or_path: the model's context is 32 tokens, rows may have ";
+    String said = shown(builder, null);
+    assertTrue(said.contains(expected + "64;"), said);
+    said = shown(builder.set("output_dir", temporary + "/fits").set("max_length", 32), null);
+    assertFalse(said.contains(expected), said);
+    // BOS, four bytes of the prompt and thirty of the answer.
+    String answer = "a".repeat(30);
+    Files.writeString(
+        prompts, "{\"prompt\": \"Tell\", \"completion\": \"%s\"}\n".formatted(answer));
+    builder.set("output_dir", temporary + "/delta").set("delta_reward", true);
+    builder.set("rollout_batch_size", 8);
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    assertThrows(RlhfException.class, () -> run(builder, null, out));
+    assertTrue(out.toString(UTF_8).contains(expected + "35;"), out.toString(UTF_8));
+  }
+
   @Test
   void aValueModelMustReadAllRows() throws IOException {
-    Path small = TinyModel.causalLm(temporary.resolve("small"), 2);
-    Path file = small.resolve("config.json");
-    Files.writeString(
-        file,
-        Files.readString(file)
-            .replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 32"));
+    Path small = shortened(TinyModel.causalLm(temporary.resolve("small"), 2));
     ConfigBuilder<PpoConfig> builder =
         builder("out")
             .set("num_layers_unfrozen", -1)

@@ -74,6 +74,11 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
     return new ModelReward(folder, encoder, model, new Scorer(batchSize, done -> {}));
   }
 
+  /** The most tokens that it can read. */
+  int context() {
+    return model.decoder().spec().maxPositions();
+  }
+
   /** Whether it reads texts, not ids. */
   public boolean readsText() {
     return tokenizer != null;
@@ -126,11 +131,10 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
 
   private TokenRow row(String place, int index, Example.Response response) {
     TokenRow row = TokenRow.allTargets(ids(place, index, response));
-    int context = model.decoder().spec().maxPositions();
-    if (row.length() > context) {
+    if (row.length() > context()) {
       throw RlhfException.input(
           "%s has %d tokens for the reward model %s, whose context (max_position_embeddings) is %d"
-              .formatted(place, row.length(), folder, context));
+              .formatted(place, row.length(), folder, context()));
     }
     return row;
   }

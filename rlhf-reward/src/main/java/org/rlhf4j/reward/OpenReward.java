@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.ServerUrl;
+import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Provenance;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.train.RewardFunction;
@@ -15,12 +16,15 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
   private final String identity;
   private final RewardFunction function;
   private final Runnable closing;
+  private final int context;
 
-  private OpenReward(String name, String identity, RewardFunction function, Runnable closing) {
+  private OpenReward(
+      String name, String identity, RewardFunction function, Runnable closing, int context) {
     this.name = name;
     this.identity = identity;
     this.function = function;
     this.closing = closing;
+    this.context = context;
   }
 
   /**
@@ -39,7 +43,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
     if (function != null) {
       String what = "a Java function";
       TimedReward timed = new TimedReward(function, seconds, run.stop());
-      return new OpenReward(what, null, timed, timed::close);
+      return new OpenReward(what, null, timed, timed::close, Integer.MAX_VALUE);
     }
     if (ServerUrl.isMeant(name)) {
       requireTexts(run, name);
@@ -50,7 +54,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
               HttpReward.Options.standard(batchSize, seconds));
       // The server's own limit counts, which its attempts share.
       TimedReward heard = new TimedReward(server, 0, run.stop());
-      return new OpenReward(name, name, heard, heard::close);
+      return new OpenReward(name, name, heard, heard::close, Integer.MAX_VALUE);
     }
     Path folder = Path.of(name);
     ModelReward model = ModelReward.open(run.torch(), folder, run.computeType(), batchSize);
@@ -58,7 +62,8 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
       if (model.readsText()) {
         requireTexts(run, name);
       }
-      return new OpenReward(name, Provenance.weightsSha256(folder), model, model::close);
+      String hash = Provenance.weightsSha256(folder);
+      return new OpenReward(name, hash, model, model::close, model.context());
     } catch (RuntimeException e) {
       model.close();
       throw e;
@@ -70,6 +75,21 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
       throw RlhfException.config(
           "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
               .formatted(name, run.start().path()));
+    }
+  }
+
+  /**
+   * Says on the console where a folder's model may meet rows that it cannot read.
+   *
+   * @param longestRow tokens of prompt and response, at most
+   */
+  public void warnOfContext(Console console, int longestRow) {
+    if (context < longestRow) {
+      console.warn(
+          ("reward_model_name_or_path: the model's context is %d tokens, rows may have %d; the first"
+                  + " longer one ends the run; a smaller max_length helps, with delta_reward only"
+                  + " shorter answers of the data set")
+              .formatted(context, longestRow));
     }
   }
 
