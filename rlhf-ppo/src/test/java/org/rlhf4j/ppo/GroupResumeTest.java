@@ -90,12 +90,23 @@ class GroupResumeTest {
 
   @ParameterizedTest
   @CsvSource({
-    "GRPO, beta=0.05;num_layers_unfrozen=1;per_device_train_batch_size=3",
     "GRPO, beta=0.05;use_peft=true;lora_r=4",
     "RLOO, beta=0.05;num_layers_unfrozen=1;dtype=bf16",
-    "REINFORCE_PP, beta=0;num_layers_unfrozen=1"
+    "REINFORCE_PP, beta=0.05;num_layers_unfrozen=1"
   })
-  void anInterruptedRunEndsAsIfItHadNotBeen(Method method, String more) throws IOException {
+  void aRunThatIsInterruptedTwiceEndsAsIfItHadNotBeen(Method method, String more)
+      throws IOException {
+    runs.train(method, "whole", keys(more));
+    // Inside the steps of a roll-out; then, continued from step 3, with the second one drawn.
+    assertInterruptible(
+        method,
+        more,
+        List.of(new Point(Place.METRICS, 6, true), new Point(Place.METRICS, 2, false)));
+  }
+
+  @Test
+  void aRunThatIsInterruptedAnywhereEndsAsIfItHadNotBeen() throws IOException {
+    String more = "beta=0.05;num_layers_unfrozen=1;per_device_train_batch_size=3";
     // Rows: held-out, the first roll-out, its steps 1 to 4, the second roll-out, step 5, held-out.
     // Rewards: held-out, two of a roll-out, one to look at a sample alone, two of a roll-out.
     List<Point> points =
@@ -108,8 +119,10 @@ class GroupResumeTest {
             new Point(Place.REWARD, 6, true),
             // In an evaluation.
             new Point(Place.METRICS, 8, false));
-    runs.train(method, "whole", keys(more));
-    assertInterruptible(method, more, points);
+    runs.train(Method.GRPO, "whole", keys(more));
+    for (Point point : points) {
+      assertInterruptible(Method.GRPO, more, List.of(point));
+    }
   }
 
   @Test
@@ -123,7 +136,7 @@ class GroupResumeTest {
         assertInterruptible(
             Method.GRPO,
             more,
-            List.of(new Point(Place.METRICS, 4, false), new Point(Place.METRICS, 7, true)));
+            List.of(new Point(Place.METRICS, 4, false), new Point(Place.METRICS, 3, true)));
       } finally {
         torch.setThreads(before);
       }
@@ -135,17 +148,17 @@ class GroupResumeTest {
   void nothingButSamplesIsKeptOnPolicy() throws IOException {
     String more = "mini_batch_size=16;num_iterations=1;eval_steps=2;save_steps=1;beta=0";
     runs.train(Method.GRPO, "whole", keys(more));
-    assertInterruptible(
-        Method.GRPO,
-        more,
-        List.of(new Point(Place.METRICS, 4, false), new Point(Place.METRICS, 5, true)));
+    assertInterruptible(Method.GRPO, more, List.of(new Point(Place.METRICS, 4, false)));
+    assertInterruptible(Method.GRPO, more, List.of(new Point(Place.METRICS, 5, true)));
   }
 
+  /** Interrupts a run at each of the points, the next one's rows counted from where it goes on. */
   private void assertInterruptible(Method method, String more, List<Point> points)
       throws IOException {
     Path whole = runs.output("whole");
+    String output = points.toString().replaceAll("\\W+", "-");
+    Path broken = runs.output(output);
     for (Point point : points) {
-      String output = point.toString().replaceAll("\\W+", "-");
       StopSignal stop = new StopSignal();
       if (point.killed()) {
         assertThrows(Killed.class, () -> run(method, output, more, point, stop));
@@ -153,14 +166,13 @@ class GroupResumeTest {
         run(method, output, more, point, stop);
         assertTrue(stop.requested());
       }
-      Path broken = runs.output(output);
       assertFalse(Files.exists(broken.resolve("config.json")), point.toString());
-      runs.train(method, output, keys(more));
-      assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), point.toString());
-      boolean lora = more.contains("use_peft");
-      SameRuns.assertSameFile(
-          whole, broken, lora ? "adapter_model.safetensors" : "model.safetensors");
     }
+    runs.train(method, output, keys(more));
+    assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), output);
+    boolean lora = more.contains("use_peft");
+    SameRuns.assertSameFile(
+        whole, broken, lora ? "adapter_model.safetensors" : "model.safetensors");
   }
 
   @Test

@@ -122,11 +122,18 @@ class GroupStepReferenceTest {
         method.train(
             runs.builder(method, "out", keys.toArray()).build(), RunContext.silent(), reward);
     double clipped = 0;
+    double[][] ofRollout = {};
+    double[][] ofStart = {};
     for (int step = 0; step < 4; step++) {
       int from = step / 2 * SIZE;
-      double[][] before = logProbs(weights(step / 2 * 2), from, temperature);
-      double[][] reference = logProbs(weights(0), from, temperature);
       double[][] now = logProbs(weights(step), from, temperature);
+      if (step % 2 == 0) {
+        // The weights that drew the responses; the first ones are the reference's.
+        ofRollout = Arrays.stream(now).map(double[]::clone).toArray(double[][]::new);
+        ofStart = step == 0 ? ofRollout : logProbs(weights(0), from, temperature);
+      }
+      double[][] before = ofRollout;
+      double[][] reference = ofStart;
       ToDoubleFunction<double[][]> loss =
           at -> loss(method, rows(at, before, reference, from, more), beta, more);
       double expected = loss.applyAsDouble(now);

@@ -62,7 +62,9 @@ class PpoResumeTest {
     SEPARATE("value_network", "separate", "value_learning_rate", "1e-3"),
     LORA("use_peft", "true", "lora_r", "4"),
     TRLX_HEAD("num_layers_unfrozen", "1", "trlx_compat", "head"),
-    TRLX_OLDEST("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0"),
+    /** Moves the weight of the KL by what the roll-out measured, between repeated mini-batches. */
+    TRLX_V0_6_0("num_layers_unfrozen", "1", "trlx_compat", "v0.6.0", "adaptive_kl_target", "0.01"),
+    TRLX_V0_5_0("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0"),
     HEAD_WITH_LAYERS(
         "num_layers_unfrozen",
         "2",
@@ -123,6 +125,27 @@ class PpoResumeTest {
   }
 
   private record Point(Place place, int at, boolean killed) {}
+
+  // Rows: held-out, the first roll-out, its steps 1 to 4, the second roll-out, step 5, held-out.
+  // Rewards of HEAD: held-out, two of a roll-out, two to look at samples alone, two of a roll-out.
+  private static final List<List<Point>> ANYWHERE =
+      List.of(
+          // Inside the epochs, with a checkpoint of that step, and with one of an earlier step.
+          List.of(new Point(Place.METRICS, 4, false)),
+          List.of(new Point(Place.METRICS, 6, true)),
+          // Between roll-outs: drawn and not yet learned from; while it is drawn.
+          List.of(new Point(Place.METRICS, 7, false)),
+          List.of(new Point(Place.REWARD, 7, true)),
+          // In an evaluation.
+          List.of(new Point(Place.METRICS, 8, false)));
+
+  /** Inside the epochs; then, continued from step 3, with the second roll-out drawn. */
+  private static final List<List<Point>> TWICE =
+      List.of(List.of(new Point(Place.METRICS, 6, true), new Point(Place.METRICS, 2, false)));
+
+  /** As the first roll-out ends early; then, continued from there, in the steps on the second. */
+  private static final List<List<Point>> STOPPING_EARLY =
+      List.of(List.of(new Point(Place.METRICS, 5, false), new Point(Place.METRICS, 4, true)));
 
   private static final TokenRewardFunction OF_TOKENS =
       completions ->
@@ -185,7 +208,8 @@ class PpoResumeTest {
     "HEAD, bf16, false",
     "REFERENCE_BRANCH, fp32, true",
     "TRLX_HEAD, fp32, false",
-    "TRLX_OLDEST, fp32, false"
+    "TRLX_V0_6_0, fp32, false",
+    "TRLX_V0_5_0, fp32, false"
   })
   void anInterruptedRunEndsAsIfItHadNotBeen(Layout layout, String dtype, boolean stopsEarly)
       throws IOException {
@@ -207,38 +231,33 @@ class PpoResumeTest {
 
   private void assertInterruptible(Layout layout, String dtype, boolean stopsEarly)
       throws IOException {
-    // Rows: held-out, the first roll-out, its steps 1 to 4, the second roll-out, step 5, held-out.
-    // Rewards: held-out, two of a roll-out, two to look at samples alone, two of a roll-out.
-    List<Point> points =
-        List.of(
-            // Inside the epochs, with a checkpoint of that step, and with one of an earlier step.
-            new Point(Place.METRICS, 4, false),
-            new Point(Place.METRICS, 6, true),
-            // Between roll-outs: drawn and not yet learned from; while it is drawn.
-            new Point(Place.METRICS, 7, false),
-            new Point(Place.REWARD, 7, true),
-            // In an evaluation.
-            new Point(Place.METRICS, 8, false));
     train(early(builder("whole", layout, dtype), stopsEarly), layout);
     Path whole = temporary.resolve("whole");
     assertEquals(
         stopsEarly,
         SameRuns.metrics(whole).stream().anyMatch(row -> row.containsKey("early_stop/steps")));
-    for (Point point : points.subList(0, layout == Layout.HEAD ? 5 : 4)) {
-      String output = point.toString().replaceAll("\\W+", "-");
-      StopSignal stop = new StopSignal();
-      if (point.killed()) {
-        assertThrows(
-            Killed.class,
-            () -> run(early(builder(output, layout, dtype), stopsEarly), layout, point, stop));
-      } else {
-        run(early(builder(output, layout, dtype), stopsEarly), layout, point, stop);
-        assertTrue(stop.requested());
-      }
+    List<List<Point>> interruptions = TWICE;
+    if (stopsEarly) {
+      interruptions = STOPPING_EARLY;
+    } else if (layout == Layout.HEAD && dtype.equals("fp32")) {
+      interruptions = ANYWHERE;
+    }
+    for (List<Point> points : interruptions) {
+      String output = points.toString().replaceAll("\\W+", "-");
       Path broken = temporary.resolve(output);
-      assertFalse(Files.exists(broken.resolve("config.json")), point.toString());
+      for (Point point : points) {
+        StopSignal stop = new StopSignal();
+        ConfigBuilder<PpoConfig> builder = early(builder(output, layout, dtype), stopsEarly);
+        if (point.killed()) {
+          assertThrows(Killed.class, () -> run(builder, layout, point, stop));
+        } else {
+          run(builder, layout, point, stop);
+          assertTrue(stop.requested());
+        }
+        assertFalse(Files.exists(broken.resolve("config.json")), point.toString());
+      }
       train(early(builder(output, layout, dtype), stopsEarly), layout);
-      assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), point.toString());
+      assertEquals(SameRuns.metrics(whole), SameRuns.metrics(broken), output);
       SameRuns.assertSameFile(whole, broken, "value_head.safetensors");
       SameRuns.assertSameFile(
           whole, broken, layout == Layout.LORA ? "adapter_model.safetensors" : "model.safetensors");

@@ -70,13 +70,13 @@ class RolloutMemoryTest {
 
   @ParameterizedTest
   @CsvSource({
-    "POLICY_HEAD, 1, 0, false",
-    "POLICY_HEAD, 2, 1, false",
-    "REFERENCE_BRANCH, 1, 1, false",
-    "SEPARATE, -1, 0, false",
-    "POLICY_HEAD, -1, 0, true"
+    "POLICY_HEAD, 1, 0, false, 200",
+    "POLICY_HEAD, 2, 1, false, 100",
+    "REFERENCE_BRANCH, 1, 1, false, 100",
+    "SEPARATE, -1, 0, false, 100",
+    "POLICY_HEAD, -1, 0, true, 100"
   })
-  void ofPpo(ValueNetwork value, int unfrozen, int valueLayers, boolean lora) {
+  void ofPpo(ValueNetwork value, int unfrozen, int valueLayers, boolean lora, int steps) {
     PpoConfig config = config(lora);
     try (TrainingRun run = TrainingRun.open("ppo", config, config.training(), RunContext.silent());
         PpoNetworks networks =
@@ -99,6 +99,7 @@ class RolloutMemoryTest {
       Rollouts rollouts = new Rollouts(run, networks, responses(run, generator, 3), settings);
       NativeMemory.assertStays(
           run.torch(),
+          steps,
           ALLOWED_MIB,
           number -> {
             try (TrunkCache cache = new TrunkCache(run.torch(), 4)) {
@@ -131,6 +132,7 @@ class RolloutMemoryTest {
               new GroupRollouts.Settings(2, 4, new StopSignal()));
       NativeMemory.assertStays(
           run.torch(),
+          100,
           ALLOWED_MIB,
           number -> {
             try (GroupTrunk trunk = new GroupTrunk(run.torch())) {

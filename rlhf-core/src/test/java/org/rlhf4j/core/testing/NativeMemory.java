@@ -10,7 +10,6 @@ import org.rlhf4j.core.torch.Torch;
 /** Tests that work does not grow the process: tensors live outside the Java heap. */
 public final class NativeMemory {
   private static final double MIB = 1024 * 1024;
-  private static final int SETTLED = 50;
 
   private NativeMemory() {}
 
@@ -21,22 +20,31 @@ public final class NativeMemory {
   }
 
   /**
-   * Runs 200 steps. After the 50th, when caches are filled and code is compiled, none may leave a
-   * tensor behind, and the resident set may not grow; it is not looked at where the system does not
-   * tell it.
+   * Runs 200 steps.
    *
-   * @param allowedMib growth over 150 steps
+   * @param allowedMib growth over the last 150
    */
   public static void assertStays(Torch torch, double allowedMib, Step step) {
+    assertStays(torch, 200, allowedMib, step);
+  }
+
+  /**
+   * Runs steps. After a quarter of them, when caches are filled and code is compiled, none may
+   * leave a tensor behind, and the resident set may not grow; it is not looked at where the system
+   * does not tell it.
+   *
+   * @param allowedMib growth over the other three quarters
+   */
+  public static void assertStays(Torch torch, int steps, double allowedMib, Step step) {
     int tensors = 0;
     Double settled = null;
-    for (int number = 1; number <= 200; number++) {
+    for (int number = 1; number <= steps; number++) {
       step.run(number);
-      if (number == SETTLED) {
+      if (number == steps / 4) {
         settled = residentMib();
         tensors = LiveTensors.count(torch);
       }
-      if (number > SETTLED) {
+      if (number > steps / 4) {
         assertEquals(tensors, LiveTensors.count(torch), "tensors after step " + number);
       }
     }
