@@ -1,0 +1,72 @@
+package org.rlhf4j.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.train.StopSignal;
+
+/** {@code demo} as it is called, which takes minutes: each is stopped on its way. */
+class DemoVerbTest {
+  @TempDir private Path temporary;
+  private final StopSignal stop = new StopSignal();
+
+  /** Asks a run to stop as soon as it has said some texts. */
+  private final class Screen extends ByteArrayOutputStream {
+    private final List<String> texts;
+
+    Screen(List<String> texts) {
+      this.texts = texts;
+    }
+
+    @Override
+    public synchronized void write(byte[] bytes, int from, int length) {
+      super.write(bytes, from, length);
+      if (texts.stream().allMatch(toString(StandardCharsets.UTF_8)::contains)) {
+        stop.request(ExitCode.TERMINATED);
+      }
+    }
+  }
+
+  /** What it says; its exit code is that of the stop. */
+  private String run(String demo, Path folder, String... texts) {
+    Screen screen = new Screen(List.of(texts));
+    PrintStream out = new PrintStream(screen, true, StandardCharsets.UTF_8);
+    List<String> words =
+        List.of("demo", demo, "--output_dir", folder.toString(), "--seed", "5", "--seeds", "2");
+    ExitCode code = Main.run(Verbs.ALL, new Session(out, out, stop, words));
+    String said = screen.toString(StandardCharsets.UTF_8);
+    assertEquals(ExitCode.TERMINATED, code, said);
+    assertTrue(said.startsWith("Everything goes to " + folder), said);
+    return said;
+  }
+
+  @Test
+  void ablationsEndWhereTheyAreStopped() {
+    Path folder = temporary.resolve("ablations");
+    String said = run("ppo-ablations", folder, "demonstrations: ");
+    assertTrue(Files.exists(folder.resolve("sft.jsonl")), said);
+    assertFalse(Files.exists(folder.resolve("sft/model.safetensors")), said);
+    assertFalse(Files.exists(folder.resolve("pairs.jsonl")), said);
+    assertFalse(said.contains("Data"), said);
+  }
+
+  @Test
+  void overOptimisationTrainsAWorldForEachSeed() {
+    Path folder = temporary.resolve("over");
+    String said = run("over-optimisation", folder, "seed 5, demo", "seed 6, demo");
+    for (int seed = 5; seed <= 6; seed++) {
+      assertTrue(Files.exists(folder.resolve("seed-" + seed + "/base/config.json")), said);
+    }
+    assertFalse(Files.exists(folder.resolve("finding.txt")), said);
+  }
+}
