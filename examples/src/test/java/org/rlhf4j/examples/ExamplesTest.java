@@ -7,33 +7,43 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** The examples run as they are, from the root of the checkout. */
 @Timeout(600)
 class ExamplesTest {
+  private static final List<Class<?>> EXAMPLES =
+      List.of(
+          SftExample.class,
+          RewardExample.class,
+          RaftExample.class,
+          PpoExample.class,
+          CustomRewardExample.class,
+          GrpoExample.class);
+
   @TempDir Path folder;
 
-  @ParameterizedTest
-  @ValueSource(
-      classes = {
-        SftExample.class,
-        RewardExample.class,
-        RaftExample.class,
-        PpoExample.class,
-        CustomRewardExample.class,
-        GrpoExample.class
-      })
-  void runsToItsEnd(Class<?> example) throws IOException, InterruptedException {
+  /** Runs all examples in one process, each into a folder of its name. */
+  static final class All {
+    private All() {}
+
+    public static void main(String[] folders) throws ReflectiveOperationException {
+      for (Class<?> example : EXAMPLES) {
+        String[] output = {Path.of(folders[0], example.getSimpleName()).toString()};
+        example.getMethod("main", String[].class).invoke(null, (Object) output);
+      }
+    }
+  }
+
+  @Test
+  void runToTheirEnd() throws IOException, InterruptedException {
     Path root = Path.of("").toAbsolutePath();
     while (!Files.isDirectory(root.resolve("examples/models"))) {
       root = root.getParent();
     }
     Path log = folder.resolve("log.txt");
-    Path output = folder.resolve("out");
     Process process =
         new ProcessBuilder(
                 List.of(
@@ -41,13 +51,16 @@ class ExamplesTest {
                     "-Dai.djl.offline=true",
                     "-cp",
                     System.getProperty("java.class.path"),
-                    example.getName(),
-                    output.toString()))
+                    All.class.getName(),
+                    folder.toString()))
             .directory(root.toFile())
             .redirectErrorStream(true)
             .redirectOutput(log.toFile())
             .start();
     assertEquals(0, process.waitFor(), Files.readString(log));
-    assertTrue(Files.exists(output.resolve("model.safetensors")));
+    for (Class<?> example : EXAMPLES) {
+      Path model = folder.resolve(example.getSimpleName()).resolve("model.safetensors");
+      assertTrue(Files.exists(model), model.toString());
+    }
   }
 }

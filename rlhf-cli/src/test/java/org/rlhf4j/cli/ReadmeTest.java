@@ -110,6 +110,7 @@ class ReadmeTest {
     assertTrue(commands.size() >= 9, commands.toString());
     Verbs.ALL.forEach(verb -> commands.add(verb.example()));
     Set<String> verbs = new TreeSet<>();
+    List<String> lines = new ArrayList<>();
     for (String command : commands) {
       List<String> words = new ArrayList<>(List.of(command.split(" ")));
       String verb = words.get(0);
@@ -124,11 +125,14 @@ class ReadmeTest {
       }
       words.replaceAll(word -> word.equals(SERVED) ? served : word);
       if (verb.equals("serve-reward")) {
+        run(lines);
+        lines.clear();
         serve(words);
       } else {
-        run(line(words));
+        lines.add(String.join("\t", words));
       }
     }
+    run(lines);
     server.destroy();
     assertEquals(ExitCode.TERMINATED.code(), server.waitFor());
     Set<String> all = new TreeSet<>();
@@ -142,17 +146,18 @@ class ReadmeTest {
     assertEquals(2, lines("selected.jsonl"));
   }
 
-  private static List<String> line(List<String> words) {
-    List<String> line = new ArrayList<>(java());
-    line.add(Main.class.getName());
-    line.addAll(words);
-    return line;
+  /** Runs command lines in the folder, in one process. */
+  private void run(List<String> lines) throws IOException, InterruptedException {
+    Path file = Files.write(folder.resolve("lines.txt"), lines);
+    execute(List.of(CommandLines.class.getName(), file.toString()));
   }
 
   /** Starts a server, at a free port, that the commands after it are to ask. */
   private void serve(List<String> words) throws IOException, InterruptedException {
     Path log = folder.resolve("server.txt");
-    List<String> line = line(words);
+    List<String> line = new ArrayList<>(java());
+    line.add(Main.class.getName());
+    line.addAll(words);
     line.add("--port=0");
     server =
         new ProcessBuilder(line)
@@ -202,9 +207,7 @@ class ReadmeTest {
             }
             """
                 .formatted(cut));
-    List<String> line = new ArrayList<>(java());
-    line.add(source.toString());
-    run(line);
+    execute(List.of(source.toString()));
     assertTrue(Files.exists(folder.resolve("runs/sft/model.safetensors")));
   }
 
@@ -233,7 +236,9 @@ class ReadmeTest {
         System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")));
   }
 
-  private void run(List<String> line) throws IOException, InterruptedException {
+  private void execute(List<String> words) throws IOException, InterruptedException {
+    List<String> line = new ArrayList<>(java());
+    line.addAll(words);
     Path log = folder.resolve("log.txt");
     Process process =
         new ProcessBuilder(line)
@@ -241,8 +246,7 @@ class ReadmeTest {
             .redirectErrorStream(true)
             .redirectOutput(log.toFile())
             .start();
-    assertTrue(process.waitFor(5, TimeUnit.MINUTES), line.toString());
-    List<String> words = line.subList(java().size(), line.size());
-    assertEquals(0, process.exitValue(), words + "\n" + Files.readString(log));
+    assertTrue(process.waitFor(10, TimeUnit.MINUTES), Files.readString(log));
+    assertEquals(0, process.exitValue(), Files.readString(log));
   }
 }

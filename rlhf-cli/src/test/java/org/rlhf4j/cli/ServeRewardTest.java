@@ -68,12 +68,12 @@ class ServeRewardTest {
     return builder.redirectOutput(log.toFile()).start();
   }
 
-  private Process serve(String token, String... more) throws IOException {
+  private List<String> words(String... more) {
     List<String> words = new ArrayList<>(List.of("serve-reward", "--port", "0"));
     words.addAll(List.of("--model_name_or_path", tiny.rewardModel.toString()));
     words.addAll(List.of("--device", "cpu", "--dtype", "fp32"));
     words.addAll(List.of(more));
-    return start(log, token, words);
+    return words;
   }
 
   private String ready() throws IOException, InterruptedException {
@@ -121,7 +121,7 @@ class ServeRewardTest {
                 "--dtype",
                 "fp32"));
     assertEquals(ExitCode.DONE, score.code(), score.errors().toString());
-    server = serve(null);
+    server = start(log, null, words());
     String url = ready();
     String query = JSON.writeValueAsString(texts);
     JsonNode rewards =
@@ -148,19 +148,20 @@ class ServeRewardTest {
 
   @Test
   void aTokenOpensAnyAddressAndTheClientSendsIt() throws Exception {
-    server = serve("s3cret", "--host", "0.0.0.0");
+    server = start(log, "s3cret", words("--host", "0.0.0.0"));
     String url = ready().replace("0.0.0.0", "127.0.0.1");
     assertTrue(Files.readString(log).contains("(fp32, with a token)"), Files.readString(log));
     assertEquals(401, post(url, "{\"query\": []}").statusCode());
     Path out = temporary.resolve("out");
-    List<String> words =
+    List<String> client =
         tiny.train("raft", out, "--reward_model_name_or_path", url, "--num_raft_iterations", "1");
+    CommandLineRun refused = CommandLineRun.of(client);
+    assertEquals(ExitCode.CONFIG, refused.code());
+    assertTrue(refused.errors().toString().contains("answers 401"), refused.errors().toString());
     Path said = temporary.resolve("raft.txt");
-    assertEquals(ExitCode.CONFIG.code(), start(said, null, words).waitFor());
-    assertTrue(Files.readString(said).contains("answers 401"), Files.readString(said));
-    words.addAll(List.of("--overwrite_output_dir", "true"));
+    client.addAll(List.of("--overwrite_output_dir", "true"));
     assertEquals(
-        ExitCode.DONE.code(), start(said, "s3cret", words).waitFor(), Files.readString(said));
+        ExitCode.DONE.code(), start(said, "s3cret", client).waitFor(), Files.readString(said));
     assertTrue(Files.exists(out.resolve("model.safetensors")));
     for (String name : List.of("config.yaml", "provenance.json", "README.md")) {
       assertTrue(!Files.readString(out.resolve(name)).contains("s3cret"), name);
@@ -171,11 +172,14 @@ class ServeRewardTest {
   }
 
   @Test
-  void withoutATokenOtherAddressesAreRefused() throws Exception {
-    server = serve(null, "--host", "0.0.0.0");
-    assertEquals(ExitCode.CONFIG.code(), server.waitFor());
+  void withoutATokenOtherAddressesAreRefused() {
+    CommandLineRun refused = CommandLineRun.of(words("--host", "0.0.0.0"));
+    assertEquals(ExitCode.CONFIG, refused.code());
     assertTrue(
-        Files.readString(log).startsWith("error: host: 0.0.0.0 can be reached from other machines"),
-        Files.readString(log));
+        refused
+            .errors()
+            .get(0)
+            .startsWith("error: host: 0.0.0.0 can be reached from other machines"),
+        refused.errors().toString());
   }
 }

@@ -31,6 +31,7 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.rlhf4j.cli.CommandLines;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.MetricNames;
@@ -145,8 +146,8 @@ class QuickStartTest {
     Collections.addAll(expected, "sft-eval.jsonl", "pairs-eval.jsonl", "prompts-eval.jsonl");
     Set<String> found = entries(folder);
     // Made by another test.
-    Collections.addAll(expected, "launcher", "commands.log", "repeat");
-    Collections.addAll(found, "launcher", "commands.log", "repeat");
+    Collections.addAll(expected, "launcher", "commands.txt", "commands.log", "repeat");
+    Collections.addAll(found, "launcher", "commands.txt", "commands.log", "repeat");
     assertEquals(expected, found);
   }
 
@@ -237,28 +238,27 @@ class QuickStartTest {
     assertFalse(screen.contains("\u001b"), "no control characters in plain output");
   }
 
-  /** Each command of commands.sh by itself, in a process of its own. */
+  /** The commands that commands.sh calls, all in one fresh process. */
   @Test
   @DisabledOnOs(OS.WINDOWS)
   void theCommandsRepeatEachStageToTheSameBits() throws Exception {
     Path rlhf = folder.resolve("launcher");
+    Path lines = folder.resolve("commands.txt");
     Files.writeString(
-        rlhf,
-        "#!/bin/sh\nexec '%s' -XX:+UseSerialGC -Dai.djl.offline=true -cp '%s' org.rlhf4j.cli.Main \"$@\"\n"
-            .formatted(
-                Path.of(System.getProperty("java.home"), "bin", "java"),
-                System.getProperty(
-                    "surefire.test.class.path", System.getProperty("java.class.path"))));
+        rlhf, "#!/bin/sh\nprintf '%%s\\t' \"$@\" >> '%s'\necho >> '%1$s'\n".formatted(lines));
     assertTrue(rlhf.toFile().setExecutable(true));
-    Path log = folder.resolve("commands.log");
-    ProcessBuilder builder =
-        new ProcessBuilder(folder.resolve("commands.sh").toString())
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile());
-    builder.environment().put("RLHF", rlhf.toString());
-    Process process = builder.start();
-    assertTrue(process.waitFor(10, TimeUnit.MINUTES));
-    assertEquals(0, process.exitValue(), Files.readString(log));
+    execute(rlhf, List.of(folder.resolve("commands.sh").toString()));
+    assertEquals(4, Files.readAllLines(lines).size());
+    execute(
+        rlhf,
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-XX:+UseSerialGC",
+            "-Dai.djl.offline=true",
+            "-cp",
+            System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
+            CommandLines.class.getName(),
+            lines.toString()));
     for (String stage : List.of("sft", "reward", "raft", "ppo")) {
       Path first = folder.resolve(stage);
       Path second = folder.resolve("repeat").resolve(stage);
@@ -268,6 +268,17 @@ class QuickStartTest {
           stage);
       assertEquals(metrics(first), metrics(second), stage);
     }
+  }
+
+  private static void execute(Path rlhf, List<String> command)
+      throws IOException, InterruptedException {
+    Path log = folder.resolve("commands.log");
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    builder.environment().put("RLHF", rlhf.toString());
+    Process process = builder.start();
+    assertTrue(process.waitFor(10, TimeUnit.MINUTES));
+    assertEquals(0, process.exitValue(), Files.readString(log));
   }
 
   private static List<JsonNode> metrics(Path run) throws IOException {
