@@ -63,7 +63,7 @@ class PpoResumeTest {
     LORA("use_peft", "true", "lora_r", "4"),
     TRLX_HEAD("num_layers_unfrozen", "1", "trlx_compat", "head"),
     /** Moves the weight of the KL by what the roll-out measured, between repeated mini-batches. */
-    TRLX_V0_6_0("num_layers_unfrozen", "1", "trlx_compat", "v0.6.0"),
+    TRLX_V0_6_0("num_layers_unfrozen", "1", "trlx_compat", "v0.6.0", "adaptive_kl_target", "0.01"),
     TRLX_V0_5_0("num_layers_unfrozen", "1", "trlx_compat", "v0.5.0"),
     HEAD_WITH_LAYERS(
         "num_layers_unfrozen",
@@ -142,6 +142,10 @@ class PpoResumeTest {
   /** Inside the epochs; then, continued from step 3, with the second roll-out drawn. */
   private static final List<List<Point>> TWICE =
       List.of(List.of(new Point(Place.METRICS, 6, true), new Point(Place.METRICS, 2, false)));
+
+  /** As the first roll-out ends early; then, continued from there, in the steps on the second. */
+  private static final List<List<Point>> STOPPING_EARLY =
+      List.of(List.of(new Point(Place.METRICS, 5, false), new Point(Place.METRICS, 4, true)));
 
   private static final TokenRewardFunction OF_TOKENS =
       completions ->
@@ -232,8 +236,13 @@ class PpoResumeTest {
     assertEquals(
         stopsEarly,
         SameRuns.metrics(whole).stream().anyMatch(row -> row.containsKey("early_stop/steps")));
-    boolean anywhere = layout == Layout.HEAD && dtype.equals("fp32");
-    for (List<Point> points : anywhere ? ANYWHERE : TWICE) {
+    List<List<Point>> interruptions = TWICE;
+    if (stopsEarly) {
+      interruptions = STOPPING_EARLY;
+    } else if (layout == Layout.HEAD && dtype.equals("fp32")) {
+      interruptions = ANYWHERE;
+    }
+    for (List<Point> points : interruptions) {
       String output = points.toString().replaceAll("\\W+", "-");
       Path broken = temporary.resolve(output);
       for (Point point : points) {
