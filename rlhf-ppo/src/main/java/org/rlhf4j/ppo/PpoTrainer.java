@@ -2,16 +2,11 @@ package org.rlhf4j.ppo;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
-import org.rlhf4j.core.CounterRandom;
-import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.EvalStrategy;
@@ -25,6 +20,7 @@ import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
+import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.BatchPlan;
 import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LearningRateSchedule;
@@ -67,6 +63,7 @@ public final class PpoTrainer {
   private final RunContext context;
   private final Rewards.OfTokens ofTokens;
   private final RewardFunction reward;
+  private final UpdatePlan updates;
   private Consumer<PpoNetworks> watcher = networks -> {};
 
   /** A trainer with the configured reward model. */
@@ -83,6 +80,7 @@ public final class PpoTrainer {
     this.config = config;
     this.training = config.training();
     this.context = context;
+    this.updates = new UpdatePlan(config);
     this.ofTokens =
         reward instanceof TokenRewardFunction dense ? new Rewards.OfTokens(dense) : null;
     this.reward = ofTokens == null ? reward : ofTokens;
@@ -171,7 +169,8 @@ public final class PpoTrainer {
         double tolerance = opened.tolerance(run.computeType());
         Invariants invariants =
             new Invariants(networks::referenceFingerprint, run.computeType(), tolerance);
-        TrlxRollouts asTrlx = followsTrlx() ? asTrlx(run, networks, responses) : null;
+        TrlxRollouts asTrlx =
+            followsTrlx() ? TrlxRollouts.of(config, run, networks, responses) : null;
         Parts parts =
             new Parts(run, networks, rollouts, asTrlx, rewards, invariants, prompts, held);
         banner(parts, plan, opened.name());
@@ -255,17 +254,6 @@ public final class PpoTrainer {
     return config.trlxCompat() != TrlxCompat.NONE;
   }
 
-  private TrlxRollouts asTrlx(TrainingRun run, PpoNetworks networks, Responses responses) {
-    RolloutConfig rollout = config.rollout();
-    TrlxText text =
-        TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
-    return new TrlxRollouts(
-        run,
-        networks,
-        responses,
-        new TrlxRollouts.Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
-  }
-
   /** One optimizer step, see {@link PpoStep#run}. */
   private interface Step {
     PpoStep.Outcome run(
@@ -276,26 +264,13 @@ public final class PpoTrainer {
   }
 
   private Step step(Parts parts, Optimization optimization, List<Optimization.Part> trained) {
-    UpdateConfig update = config.update();
+    Torch torch = parts.run().torch();
     if (!followsTrlx()) {
-      return new PpoStep(parts.run().torch(), parts.networks(), optimization, trained, update)::run;
+      return new PpoStep(torch, parts.networks(), optimization, trained, config.update())::run;
     }
     TrlxStep step =
         new TrlxStep(
-            parts.run().torch(),
-            parts.networks(),
-            optimization,
-            trained,
-            new TrlxStep.Settings(
-                config.trlxCompat(),
-                parts.asTrlx().places(),
-                parts.asTrlx().padId(),
-                new TrlxMiniBatch.Settings(
-                    update.gamma(),
-                    update.lam(),
-                    update.cliprange(),
-                    update.cliprangeValue(),
-                    update.vfCoef())));
+            torch, parts.networks(), optimization, trained, parts.asTrlx().steps(config.update()));
     return (samples, microBatches, cache, guard) -> step.run(samples, microBatches, guard);
   }
 
@@ -330,20 +305,8 @@ public final class PpoTrainer {
             training.shuffleDataset()),
         config.rollout().totalEpisodes(),
         training,
-        samples -> passes(samples, 0).totalSteps(),
+        samples -> updates.passes(samples, 0).totalSteps(),
         context.console());
-  }
-
-  /** The epochs of a roll-out over its samples, each roll-out in orders of its own. */
-  private BatchPlan passes(int samples, int rollout) {
-    long order = CounterRandom.bits(training.seed(), RandomStream.DATA_ORDER, rollout, 1, 0);
-    return BatchPlan.of(
-        samples,
-        new BatchPlan.Size(
-            config.microBatchSize(), config.update().miniBatchSize() / config.microBatchSize()),
-        config.update().numPpoEpochs(),
-        -1,
-        new BatchPlan.Order(order, training.shuffleDataset()));
   }
 
   /** Passes over the prompts so far. */
@@ -351,7 +314,7 @@ public final class PpoTrainer {
     double episodes = plan.before(state.rollout());
     if (state.isRolledOut()) {
       int size = state.samples().size();
-      long steps = passes(size, state.rollout()).totalSteps();
+      long steps = updates.passes(size, state.rollout()).totalSteps();
       episodes += (double) size * state.step() / steps;
     }
     return episodes / prompts.data().size();
@@ -447,7 +410,7 @@ public final class PpoTrainer {
 
   /** Whether the run ends with the steps on the roll-out that was just drawn. */
   private boolean isLast(TrainingRun run, RolloutPlan plan, PpoState state) {
-    long steps = passes(state.samples().size(), state.rollout()).totalSteps();
+    long steps = updates.passes(state.samples().size(), state.rollout()).totalSteps();
     return state.rollout() + 1 == plan.rollouts() || run.step() + steps >= plan.totalSteps();
   }
 
@@ -492,7 +455,7 @@ public final class PpoTrainer {
   /** Learns from the roll-out under way, until its last step or until somebody asks to stop. */
   private void update(Parts parts, Step step, TrunkCache cache, RolloutPlan plan, PpoState state) {
     TrainingRun run = parts.run();
-    BatchPlan passes = passes(state.samples().size(), state.rollout());
+    BatchPlan passes = updates.passes(state.samples().size(), state.rollout());
     int rollout = state.rollout();
     try (Progress progress =
         run.console()
@@ -500,7 +463,7 @@ public final class PpoTrainer {
             .resumeAt(state.step())) {
       while (state.rollout() == rollout && run.goesOn()) {
         List<Experience> samples = state.samples();
-        List<int[]> microBatches = microBatches(samples, passes, state.step());
+        List<int[]> microBatches = updates.microBatches(samples, passes, state.step());
         long begun = System.nanoTime();
         boolean first = state.step() == 0;
         PpoStep.Outcome outcome =
@@ -517,7 +480,7 @@ public final class PpoTrainer {
           stopEarly(parts, outcome, passes.totalSteps(), plan, state);
         } else {
           state.stepDone();
-          if (followsTrlx() && endsTrlxEpoch(passes, state.step())) {
+          if (followsTrlx() && updates.movesController(passes, state.step())) {
             state.moveKlCoefficient(
                 outcome.figure(MetricNames.APPROXIMATE_KL), config.update().miniBatchSize());
           }
@@ -584,37 +547,6 @@ public final class PpoTrainer {
     return !followsTrlx()
         || config.trlxCompat().skipsPadding()
         || config.rollout().generationBatchSize() >= config.rollout().rolloutBatchSize();
-  }
-
-  private List<int[]> microBatches(List<Experience> samples, BatchPlan passes, long step) {
-    if (config.trlxCompat().repeatsMiniBatches()) {
-      return passes.microBatches(step / config.update().numPpoEpochs());
-    }
-    return followsTrlx() ? passes.microBatches(step) : byLength(samples, passes.microBatches(step));
-  }
-
-  /** Whether trlX moves the weight of the KL penalty after so many steps on a roll-out. */
-  private boolean endsTrlxEpoch(BatchPlan passes, long steps) {
-    long every =
-        config.trlxCompat().repeatsMiniBatches()
-            ? config.update().numPpoEpochs()
-            : passes.stepsPerEpoch();
-    return steps % every == 0;
-  }
-
-  /** The samples of a step, rows of similar length side by side. */
-  private static List<int[]> byLength(List<Experience> samples, List<int[]> microBatches) {
-    List<Integer> places = new ArrayList<>();
-    microBatches.forEach(batch -> Arrays.stream(batch).forEach(places::add));
-    places.sort(Comparator.comparingInt(place -> samples.get(place).row().length()));
-    List<int[]> sorted = new ArrayList<>();
-    int from = 0;
-    for (int[] batch : microBatches) {
-      sorted.add(
-          places.subList(from, from + batch.length).stream().mapToInt(Integer::intValue).toArray());
-      from += batch.length;
-    }
-    return sorted;
   }
 
   /** One response to each held-out prompt, drawn as the training responses are. */

@@ -69,14 +69,35 @@ final class TrlxRollouts {
     return TrlxText.of(version, tokenizer, stops == null ? List.of() : stops, padId);
   }
 
-  /** The positions that the networks' tokens get. */
-  TrlxPlaces places() {
-    return TrlxPlaces.of(settings.text.version(), networks.policy().decoder().spec());
+  /** Roll-outs as a configuration wants them. */
+  static TrlxRollouts of(
+      PpoConfig config, TrainingRun run, PpoNetworks networks, Responses responses) {
+    RolloutConfig rollout = config.rollout();
+    TrlxText text = text(config.trlxCompat(), run.tokenizer(), rollout.sampling().stop());
+    return new TrlxRollouts(
+        run,
+        networks,
+        responses,
+        new Settings(text, rollout.generationBatchSize(), rollout.shaping().clip()));
   }
 
-  /** The id that padded positions are trained on, where they are. */
-  int padId() {
-    return settings.text.padId();
+  /** How steps on these roll-outs are made. */
+  TrlxStep.Settings steps(UpdateConfig update) {
+    return new TrlxStep.Settings(
+        settings.text.version(),
+        places(),
+        settings.text.padId(),
+        new TrlxMiniBatch.Settings(
+            update.gamma(),
+            update.lam(),
+            update.cliprange(),
+            update.cliprangeValue(),
+            update.vfCoef()));
+  }
+
+  /** The positions that the networks' tokens get. */
+  private TrlxPlaces places() {
+    return TrlxPlaces.of(settings.text.version(), networks.policy().decoder().spec());
   }
 
   /**
@@ -169,7 +190,7 @@ final class TrlxRollouts {
         new TrlxChunk(
             settings.text.version(),
             places(),
-            padId(),
+            settings.text.padId(),
             completions.stream().map(Completion::promptIds).toList(),
             completions.stream().map(Completion::ids).toList());
     PpoNetworks.Scored scored =
