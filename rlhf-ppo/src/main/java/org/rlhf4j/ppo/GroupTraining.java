@@ -70,7 +70,7 @@ final class GroupTraining {
     this.reward = reward;
   }
 
-  /** Shows the networks of a run, before anything is computed, to who wants to change them. */
+  /** Shows the networks of a run, before anything is computed, to a test that changes them. */
   void watch(Consumer<GroupNetworks> newWatcher) {
     watcher = newWatcher;
   }

@@ -40,7 +40,7 @@ public record PpoConfig(
     @Key(
             doc =
                 "Follows a version of trlX to the number, its mistakes included: responses go through"
-                    + " text and back; the score and some KL stand on positions behind the response;"
+                    + " text and back, but rewards see it without trlX's end-of-text string; the score and some KL stand on positions behind the response;"
                     + " each micro-batch whitens its advantages over its padding too; the learned"
                     + " places, or the norm, behind the embedding are trained with the policy, and the"
                     + " reference follows them; kl_coef moves with every epoch. v0.6.0 and v0.5.0 also"

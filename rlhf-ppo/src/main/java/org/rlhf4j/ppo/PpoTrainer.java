@@ -92,7 +92,7 @@ public final class PpoTrainer {
     }
   }
 
-  /** Shows the networks of a run, before anything is computed, to who wants to change them. */
+  /** Shows the networks of a run, before anything is computed, to a test that changes them. */
   void watch(Consumer<PpoNetworks> newWatcher) {
     watcher = newWatcher;
   }

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.StopSignal;
 
 /**
  * A reward for every token of a response instead of one for the whole. Handed to a trainer as a
@@ -30,6 +31,7 @@ public interface TokenRewardFunction extends RewardFunction {
   /**
    * Asks a function and checks its answer, as {@link RewardFunction#checked}.
    *
+   * @throws StopSignal.Stopped where somebody asked to stop while it was waited for
    * @throws RlhfException where the function fails, or answers with another count or a number that
    *     is not finite
    */
@@ -37,7 +39,7 @@ public interface TokenRewardFunction extends RewardFunction {
     double[][] rewards;
     try {
       rewards = function.tokenRewards(completions);
-    } catch (RlhfException e) {
+    } catch (RlhfException | StopSignal.Stopped e) {
       throw e;
     } catch (RuntimeException | AssertionError | StackOverflowError | LinkageError e) {
       // These errors too are the function's own; others are the virtual machine's.

@@ -108,21 +108,21 @@ final class TrlxRollouts {
    */
   Made make(Responses.Draw draw, ScoreScaling before, double coefficient) {
     long begun = System.nanoTime();
-    List<Response> drawn = this.responses.sample(draw);
+    List<Response> drawn = responses.sample(draw);
     long sampled = System.nanoTime();
     int size = drawn.size();
     double[] scores = new double[size];
     double[][] tokenScores = new double[size][];
     ScoreScaling scaling = before;
     List<TrlxExperience> chunks = new ArrayList<>();
-    List<Response> responses = new ArrayList<>();
+    List<Response> through = new ArrayList<>();
     try (Progress progress = run.console().progress(draw.phase() + ": score", size, "responses")) {
       for (int from = 0; from < size; from += settings.chunkSize) {
-        this.responses.checkStop();
+        responses.checkStop();
         int to = Math.min(size, from + settings.chunkSize);
         List<Completion> completions =
             completions(draw.prompts().subList(from, to), drawn.subList(from, to));
-        Rewards.Found found = this.responses.reward(completions, draw.answers());
+        Rewards.Found found = responses.reward(completions, draw.answers());
         System.arraycopy(found.scores(), 0, scores, from, to - from);
         double[][] raw = found.tokenScores();
         if (raw == null) {
@@ -142,13 +142,13 @@ final class TrlxRollouts {
     List<TrlxSample> samples = chunks.stream().flatMap(c -> c.samples().stream()).toList();
     List<Experience> experience = new ArrayList<>();
     for (int i = 0; i < size; i++) {
-      responses.add(response(samples.get(i), drawn.get(i)));
+      through.add(response(samples.get(i), drawn.get(i)));
       experience.add(samples.get(i).kept(draw.prompts().get(i).index()));
     }
     Rollout rollout =
         new Rollout(
             draw.prompts(),
-            responses,
+            through,
             scores,
             tokenScores[0] == null ? null : tokenScores,
             perToken(samples, TrlxSample::logProbs),

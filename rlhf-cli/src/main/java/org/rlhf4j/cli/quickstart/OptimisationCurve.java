@@ -183,7 +183,7 @@ record OptimisationCurve(String method, List<List<Point>> runs) {
                     : ", cannot be told from it");
       }
     }
-    return "%s. %s (gains over SFT in standard deviations of its stories; %d seeds, ± standard errors over them, each seed measured at the others' peak; sure: Student's test at 5 %%, for each method's course by itself and for three methods' peaks together)."
+    return "%s. %s (gains over SFT in standard deviations of its stories; %d seeds, ± standard errors over them, each seed measured at the others' peak; sure: Student's test at 5 %%, for each method's course by itself; lower: for three pairs of methods together, each where the mean of its seeds is highest)."
         .formatted(first, second, best.runs.size());
   }
 

@@ -752,7 +752,7 @@ public final class Decoder implements AutoCloseable {
   /**
    * The tables of at least so many positions, made anew where more are needed than ever before.
    * Those that they replace may be in use in another thread and live as long as the decoder;
-   * together they are smaller than the newest.
+   * together they are less than twice the newest.
    */
   Angles angles(int needed) {
     if (needed > angles.positions() && spec.positions() instanceof Positions.Rotary rotary) {

@@ -3,6 +3,7 @@ package org.rlhf4j.core.torch;
 import ai.djl.engine.Engine;
 import ai.djl.engine.StandardCapabilities;
 import java.util.Locale;
+import org.rlhf4j.core.RlhfException;
 
 /** How products with matrices of weights are computed; what is fastest depends on the machine. */
 public enum Products {
@@ -18,7 +19,7 @@ public enum Products {
   /** MKL's sums and oneDNN's are ordered differently, so it has to be worth it. */
   private static final double CLEARLY_FASTER = 1.3;
 
-  private static final int TRIALS = 3;
+  private static final int TRIALS = 8;
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
@@ -29,9 +30,48 @@ public enum Products {
     return "/org/rlhf4j/core/torch/products_" + name().toLowerCase(Locale.ROOT) + ".torch";
   }
 
-  /** The faster way on a processor, measured in turns. */
-  static Products measured() {
-    if (!Engine.getEngine("PyTorch").hasCapability(StandardCapabilities.MKLDNN)) {
+  /** {@code plain} or {@code onednn} to choose instead of measuring. */
+  private static final String PROPERTY = "org.rlhf4j.products";
+
+  /**
+   * The faster way on a processor, measured in turns. The best of several short trials hardly
+   * depends on what else the machine is doing, so all processes on a machine choose alike.
+   *
+   * @throws RlhfException where the system property names no way
+   */
+  static Products chosen() {
+    String property = System.getProperty(PROPERTY, "");
+    for (Products products : values()) {
+      if (products.name().equalsIgnoreCase(property)) {
+        products.requireThere();
+        return products;
+      }
+    }
+    if (!property.isEmpty()) {
+      throw RlhfException.config(
+          "-D%s=%s: allowed are plain and onednn".formatted(PROPERTY, property));
+    }
+    return measured();
+  }
+
+  /**
+   * Requires that PyTorch can compute so.
+   *
+   * @throws RlhfException where it was built without oneDNN
+   */
+  void requireThere() {
+    if (this == ONEDNN && !isOneDnnThere()) {
+      throw RlhfException.environment(
+          "products: oneDNN is to compute, and this PyTorch was built without it", null);
+    }
+  }
+
+  private static boolean isOneDnnThere() {
+    return Engine.getEngine("PyTorch").hasCapability(StandardCapabilities.MKLDNN);
+  }
+
+  private static Products measured() {
+    if (!isOneDnnThere()) {
       return PLAIN;
     }
     double plain = 0;
@@ -39,8 +79,8 @@ public enum Products {
     try (Torch one = Torch.open("cpu", PLAIN);
         Torch other = Torch.open("cpu", ONEDNN)) {
       for (int trial = 0; trial < TRIALS; trial++) {
-        plain = Math.max(plain, rate(one, ElementType.FP32, 1));
-        oneDnn = Math.max(oneDnn, rate(other, ElementType.FP32, 1));
+        plain = Math.max(plain, rate(one, ElementType.FP32, 1, 1));
+        oneDnn = Math.max(oneDnn, rate(other, ElementType.FP32, 1, 1));
       }
     }
     return oneDnn > CLEARLY_FASTER * plain ? ONEDNN : PLAIN;
@@ -51,6 +91,10 @@ public enum Products {
    * few trials.
    */
   public static double rate(Torch torch, ElementType type, int trials) {
+    return rate(torch, type, trials, REPEATS);
+  }
+
+  private static double rate(Torch torch, ElementType type, int trials, int repeats) {
     try (TensorScope scope = torch.scope()) {
       float[] left = new float[ROWS * INNER];
       float[] right = new float[COLUMNS * INNER];
@@ -67,9 +111,9 @@ public enum Products {
       ops.products(scope, a, b, 1);
       for (int trial = 0; trial < trials; trial++) {
         long start = System.nanoTime();
-        ops.products(scope, a, b, REPEATS);
+        ops.products(scope, a, b, repeats);
         double seconds = (System.nanoTime() - start) / 1e9;
-        best = Math.max(best, 2.0 * REPEATS * ROWS * INNER * COLUMNS / seconds);
+        best = Math.max(best, 2.0 * repeats * ROWS * INNER * COLUMNS / seconds);
       }
       return best;
     }

@@ -33,13 +33,14 @@ public final class Torch implements AutoCloseable {
     this.ops = new Ops(this);
   }
 
-  /** Measured once, so that all runs of a process compute alike. */
+  /** Chosen once, so that all runs of a process compute alike. */
   private static final class OfProcessor {
-    private static final Products FASTEST = Products.measured();
+    private static final Products FASTEST = Products.chosen();
   }
 
   /**
-   * Opens a device; on a processor products are computed in the way that was measured to be faster.
+   * Opens a device; on a processor products are computed in the way that was measured to be faster,
+   * or that the system property {@code org.rlhf4j.products} names.
    *
    * @param name {@code auto} (the first GPU if there is one), {@code cpu}, {@code cuda} or {@code
    *     cuda:n}
@@ -56,8 +57,10 @@ public final class Torch implements AutoCloseable {
    *
    * @param name as in {@link #open(String)}
    * @param products how they are computed
+   * @throws org.rlhf4j.core.RlhfException as there, and if PyTorch cannot compute so
    */
   public static Torch open(String name, Products products) {
+    products.requireThere();
     Engine engine = Engine.getEngine("PyTorch");
     return new Torch(engine, device(engine, name), products);
   }

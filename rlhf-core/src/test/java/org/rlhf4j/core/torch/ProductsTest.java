@@ -7,17 +7,19 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.rlhf4j.core.testing.NativeMemory;
 
 /** Products against sums in double, in every way of computing them, from small to large. */
 class ProductsTest {
   private static final ElementType[] FP32 = {ElementType.FP32};
 
-  /** The first two are too small for a convolution; 90 and 30 rows are few, see the kernels. */
+  /** Small ones; few rows with a larger matrix; a convolution, once of a rounded number of rows. */
   private static final int[][] SHAPES = {
-    {1, 3, 5}, {30, 40, 7}, {90, 300, 20}, {300, 100, 33}, {1100, 48, 64}
+    {1, 3, 5}, {30, 40, 7}, {90, 300, 120}, {1000, 300, 130}, {1280, 200, 140}
   };
 
   private static float[] numbers(Random random, int count) {
@@ -99,20 +101,28 @@ class ProductsTest {
       assertArrayEquals(xw, one(kernels.callList(scope, FP32, "times", givenX, matrix)), 1e-4f);
       assertArrayEquals(
           withBias, one(kernels.callList(scope, FP32, "plus", givenX, matrix, givenBias)), 1e-4f);
-      Tensor leafX = torch.ops().leaf(scope, givenX);
-      Tensor leafW = torch.ops().leaf(scope, matrix);
-      Tensor leafBias = torch.ops().leaf(scope, givenBias);
-      Tensor recorded = kernels.record(scope, FP32, "plus", leafX, leafW, leafBias)[0];
-      assertArrayEquals(withBias, torch.ops().part(scope, recorded, 0, xw.length), 1e-4f);
+    }
+    Tensor leafX = torch.ops().leaf(scope, givenX);
+    Tensor leafW = torch.ops().leaf(scope, givenW);
+    Tensor leafBias = torch.ops().leaf(scope, givenBias);
+    for (String function : List.of("plus", "wide")) {
+      Tensor recorded = kernels.record(scope, FP32, function, leafX, leafW, leafBias)[0];
+      assertArrayEquals(withBias, numbers(torch, scope, recorded), 1e-4f);
       Tensor[] gradients =
           torch
               .ops()
               .gradient(scope, List.of(recorded), List.of(leafX, leafW, leafBias), List.of(givenP));
-      assertArrayEquals(pw, torch.ops().part(scope, gradients[0], 0, pw.length), 1e-4f);
-      Tensor ofW = torch.ops().joinRows(scope, List.of(gradients[1]));
-      assertArrayEquals(px, ofW.toFloats(), 1e-3f);
-      assertArrayEquals(ofBias, gradients[2].toFloats(), 1e-3f);
+      assertArrayEquals(pw, numbers(torch, scope, gradients[0]), 1e-4f);
+      assertArrayEquals(px, numbers(torch, scope, gradients[1]), 1e-3f);
+      assertArrayEquals(ofBias, numbers(torch, scope, gradients[2]), 1e-3f);
     }
+    Tensor turned = torch.ops().leaf(scope, scope.of(transposed(w, out, in), in, out));
+    Tensor recorded = kernels.record(scope, FP32, "turned", leafX, turned)[0];
+    assertArrayEquals(xw, numbers(torch, scope, recorded), 1e-4f);
+    Tensor[] gradients =
+        torch.ops().gradient(scope, List.of(recorded), List.of(leafX, turned), List.of(givenP));
+    assertArrayEquals(pw, numbers(torch, scope, gradients[0]), 1e-4f);
+    assertArrayEquals(transposed(px, out, in), numbers(torch, scope, gradients[1]), 1e-3f);
 
     Tensor added = scope.of(sum, out, in);
     assertArrayEquals(
@@ -132,8 +142,41 @@ class ProductsTest {
     return ones;
   }
 
+  /** Also of tensors that lie in memory in another order. */
+  private static float[] numbers(Torch torch, TensorScope scope, Tensor tensor) {
+    return torch.ops().joinRows(scope, List.of(tensor)).toFloats();
+  }
+
   private static float[] one(Tensor[] tensors) {
     return tensors[0].toFloats();
+  }
+
+  /** Code that is compiled for each number of rows would be kept. */
+  @Test
+  void manyNumbersOfRowsTakeNoMemory() {
+    try (Torch torch = Torch.open("cpu", Products.ONEDNN);
+        Kernels kernels =
+            Kernels.load(torch, "/org/rlhf4j/core/torch/products_test.torch", Map.of())) {
+      NativeMemory.assertStays(
+          torch,
+          8,
+          number -> {
+            try (TensorScope scope = torch.scope()) {
+              int rows = 900 + number * 37 % 500;
+              Tensor x = scope.zeros(rows, 300);
+              Tensor w = scope.zeros(130, 300);
+              Tensor columns = torch.ops().byColumns(scope, w);
+              kernels.callList(scope, FP32, "times", scope.zeros(1 + rows % 128, 300), columns);
+              kernels.callList(scope, FP32, "back", scope.zeros(rows, 130), x, w, w);
+              Tensor leaf = torch.ops().leaf(scope, w);
+              Tensor recorded = kernels.record(scope, FP32, "times", x, leaf)[0];
+              torch
+                  .ops()
+                  .gradient(
+                      scope, List.of(recorded), List.of(leaf), List.of(scope.zeros(rows, 130)));
+            }
+          });
+    }
   }
 
   @ParameterizedTest
