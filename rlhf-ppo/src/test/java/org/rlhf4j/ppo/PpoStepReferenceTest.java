@@ -398,8 +398,19 @@ class PpoStepReferenceTest {
     compared.forEach(
         (name, gradient) -> {
           double found = norm(gradient);
-          double slope = slope(weights, name, gradient, samples);
+          double slope = slope(weights, name, unit(gradient), samples);
           assertEquals(slope, found, 1e-3 * found + 1e-6, "step " + step + ", " + name);
+          // A gradient with parts left out has its own slope, too.
+          double[] anywhere = unit(new Random(step).doubles(gradient.length, -1, 1).toArray());
+          double along = 0;
+          for (int i = 0; i < gradient.length; i++) {
+            along += anywhere[i] * gradient[i];
+          }
+          assertEquals(
+              slope(weights, name, anywhere, samples),
+              along,
+              1e-3 * found + 1e-6,
+              "step " + step + ", " + name + ", along another direction");
         });
     if (step == 0) {
       Map<String, double[]> after = weights(1);
@@ -429,16 +440,22 @@ class PpoStepReferenceTest {
     return Math.sqrt(Arrays.stream(vector).map(x -> x * x).sum());
   }
 
-  /** How fast the loss rises along a tensor's gradient: by the gradient's norm, if it is right. */
+  private static double[] unit(double[] vector) {
+    double norm = norm(vector);
+    return Arrays.stream(vector).map(x -> x / norm).toArray();
+  }
+
+  /**
+   * How fast the loss rises along a direction: along a tensor's gradient by the gradient's norm.
+   */
   private double slope(
-      Map<String, double[]> weights, String name, double[] gradient, List<Sample> samples) {
+      Map<String, double[]> weights, String name, double[] direction, List<Sample> samples) {
     double width = 1e-6;
-    double norm = norm(gradient);
     double[] losses = new double[2];
     for (int side = 0; side < 2; side++) {
       double[] moved = weights.get(name).clone();
       for (int i = 0; i < moved.length; i++) {
-        moved[i] += (2 * side - 1) * width * gradient[i] / norm;
+        moved[i] += (2 * side - 1) * width * direction[i];
       }
       Map<String, double[]> there = new HashMap<>(weights);
       there.put(name, moved);
