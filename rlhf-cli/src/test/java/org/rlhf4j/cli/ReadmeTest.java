@@ -211,6 +211,18 @@ class ReadmeTest {
     assertTrue(Files.exists(folder.resolve("runs/sft/model.safetensors")));
   }
 
+  /** By the class path that the launcher leaves, which is that of this test but for jars. */
+  @Test
+  void theExampleOfTheReadmeRunsFromItsSource() throws Exception {
+    List<String> sources =
+        found(
+            ROOT.resolve("README.md"),
+            "java -cp \"\\$\\(cat rlhf-cli/target/launcher/classpath-cpu\\)\" (\\S+\\.java)\n");
+    assertEquals(1, sources.size());
+    execute(List.of(ROOT.resolve(sources.get(0)).toString()));
+    assertTrue(Files.exists(folder.resolve("runs/example-custom-reward/model.safetensors")));
+  }
+
   @Test
   void theVersionsOfTheReadmeAreThoseOfTheBuild() throws IOException {
     Map<String, String> versions = new LinkedHashMap<>();

@@ -176,7 +176,10 @@ final class GroupTraining {
     TrainingRun run = parts.run();
     if (run.step() > 0 && !run.isSaved()) {
       run.save(epoch(parts.prompts(), plan, state));
-      run.console().line("the reward failed; a checkpoint of step " + run.step() + " was saved");
+      run.console()
+          .line(
+              "the reward failed; a checkpoint of step %d was saved, resume_from_checkpoint auto goes on from it"
+                  .formatted(run.step()));
     }
   }
 
@@ -333,6 +336,10 @@ final class GroupTraining {
     figures.put(MetricNames.TIMING_SAMPLE, rollout.seconds().sampling());
     figures.put(MetricNames.TIMING_SCORE, rollout.seconds().scoring());
     state.rolledOut(samples);
+    run.console()
+        .line(
+            "%s: mean reward %s"
+                .formatted(plan.phase(state.rollout()), Format.number(rollout.meanScore())));
     if (parts.held() == null) {
       show(run, plan.phase(state.rollout()), rollout, isLast(run, plan, state));
     }

@@ -206,7 +206,10 @@ public final class PpoTrainer {
     TrainingRun run = parts.run();
     if (run.step() > 0 && !run.isSaved()) {
       run.save(epoch(parts.prompts(), plan, state));
-      run.console().line("the reward failed; a checkpoint of step " + run.step() + " was saved");
+      run.console()
+          .line(
+              "the reward failed; a checkpoint of step %d was saved, resume_from_checkpoint auto goes on from it"
+                  .formatted(run.step()));
     }
   }
 
@@ -395,6 +398,13 @@ public final class PpoTrainer {
     } else {
       state.rolledOutAsTrlx(asTrlx.samples(), asTrlx.measuredKl(), asTrlx.scaling());
     }
+    run.console()
+        .line(
+            "%s: mean score %s, KL to the reference %s"
+                .formatted(
+                    plan.phase(state.rollout()),
+                    Format.number(rollout.meanScore()),
+                    Format.number(rollout.meanKl())));
     if (parts.held() == null) {
       show(run, plan.phase(state.rollout()), rollout, isLast(run, plan, state));
     }

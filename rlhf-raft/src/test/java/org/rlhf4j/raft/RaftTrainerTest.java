@@ -182,7 +182,7 @@ class RaftTrainerTest {
                 SMALL_IDS)
             .train();
     String text = shown.toString(UTF_8);
-    assertTrue(text.contains("prompts data 8 rows read, 7 kept, 1 dropped (bad row 1)"), text);
+    assertTrue(text.contains("prompts data 8 rows read, 7 kept, 1 dropped (1 bad row)"), text);
     assertTrue(text.contains("eval data    6 rows read, 5 kept, 1 dropped"), text);
     assertTrue(
         text.contains("prompts data: 1 unusable rows are left out: " + prompts + ":8: "), text);

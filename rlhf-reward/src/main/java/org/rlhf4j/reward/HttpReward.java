@@ -209,7 +209,7 @@ public final class HttpReward implements RewardFunction {
   private String after(int attempts) {
     String count = attempts == 1 ? "1 attempt" : attempts + " attempts";
     return options.isLimited()
-        ? "%s, each of at most a quarter of reward_timeout_s %s; raise it where the server is slow"
+        ? "%s, each of at most a quarter of reward_timeout_s %s; more of it helps where the server is slow or starts late"
             .formatted(count, Format.number(options.timeoutSeconds()))
         : count;
   }

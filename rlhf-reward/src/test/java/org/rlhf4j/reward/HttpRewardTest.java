@@ -230,7 +230,7 @@ class HttpRewardTest {
     refused(
         assertThrows(RlhfException.class, () -> ask(url, null, options(8, 20), 2)),
         ExitCode.ENVIRONMENT,
-        "answers 429 (2 attempts, each of at most a quarter of reward_timeout_s 20; raise it ");
+        "answers 429 (2 attempts, each of at most a quarter of reward_timeout_s 20; more of it ");
     double seconds = (System.nanoTime() - start) * 1e-9;
     assertTrue(seconds >= 1 && seconds < 15, seconds + " s");
   }
@@ -347,7 +347,7 @@ class HttpRewardTest {
           assertThrows(RlhfException.class, () -> ask(url, null, options(8, 0.8), 2)),
           ExitCode.ENVIRONMENT,
           ": no answer within ",
-          " attempts, each of at most a quarter of reward_timeout_s 0.8; raise it ");
+          " attempts, each of at most a quarter of reward_timeout_s 0.8; more of it ");
       assertTrue(asked.size() > 1, asked.size() + " attempts");
     }
   }
@@ -377,7 +377,7 @@ class HttpRewardTest {
         assertThrows(RlhfException.class, () -> ask(url, null, options(8, 1), 2)),
         ExitCode.ENVIRONMENT,
         "cannot be reached: the connection is refused (",
-        " attempts, each of at most a quarter of reward_timeout_s 1; raise it ");
+        " attempts, each of at most a quarter of reward_timeout_s 1; more of it ");
     url = "http://no-such-host.invalid";
     refused(ExitCode.ENVIRONMENT, "cannot be reached: ", "(3 attempts)");
   }

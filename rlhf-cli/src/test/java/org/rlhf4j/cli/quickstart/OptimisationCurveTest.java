@@ -167,7 +167,8 @@ class OptimisationCurveTest {
             + " nats, where the proxy promises +2.50; PPO's, +1.00 ± 0.10 at 4.0 nats, is surely"
             + " lower (gains over SFT in standard deviations of its stories; 2 seeds, ± standard"
             + " errors over them, each seed measured at the others' peak; sure: Student's test at"
-            + " 5 %, for each method's course by itself and for three methods' peaks together).",
+            + " 5 %, for each method's course by itself; lower: for three pairs of methods together,"
+            + " each where the mean of its seeds is highest).",
         OptimisationCurve.finding(List.of(OVER, RISING)));
   }
 

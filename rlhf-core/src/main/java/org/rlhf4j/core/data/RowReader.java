@@ -241,9 +241,19 @@ public final class RowReader {
       return responses(origin, row);
     }
     throw new UnusableRow(
-        (columns.isEmpty() ? "no known column" : "columns " + String.join(", ", columns))
-            + " are no form of row; allowed: "
+        (columns.isEmpty()
+                ? "no known column"
+                    + (row.isEmpty() ? "" : " among " + namesOf(row))
+                    + ": no form of row"
+                : "columns " + String.join(", ", columns) + " are no form of row")
+            + "; allowed: "
             + FORMS);
+  }
+
+  private static String namesOf(JsonNode row) {
+    List<String> names = new ArrayList<>();
+    row.fieldNames().forEachRemaining(names::add);
+    return String.join(", ", names);
   }
 
   private static String string(JsonNode node, String name) throws UnusableRow {

@@ -131,7 +131,9 @@ public record Banner(
         DisplayText.wrap(sample.render(SAMPLE_LINES * columns * 2 / 3), columns).stream()
             .limit(SAMPLE_LINES)
             .toList();
-    add(lines, "sample", DisplayText.cut(SAMPLE_CAPTION, columns));
+    boolean learns = sample.spans().stream().anyMatch(MarkedText.Span::target);
+    String caption = learns ? SAMPLE_CAPTION : "to be answered, here without the answer";
+    add(lines, "sample", DisplayText.cut(caption, columns));
     text.forEach(line -> add(lines, "", line));
   }
 

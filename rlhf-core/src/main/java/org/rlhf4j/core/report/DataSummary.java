@@ -50,13 +50,13 @@ public record DataSummary(
     }
   }
 
-  /** {@code 1,600 rows read, 1,137 kept, 463 dropped (too_long 463), 0 truncated}. */
+  /** {@code 1,600 rows read, 1,137 kept, 463 dropped (463 longer than max_length), 0 truncated}. */
   String rowsLine() {
     long droppedRows = dropped.values().stream().mapToLong(Long::longValue).sum();
     String reasons =
         dropped.entrySet().stream()
             .filter(reason -> reason.getValue() > 0)
-            .map(reason -> reason.getKey() + " " + Format.count(reason.getValue()))
+            .map(reason -> Format.count(reason.getValue()) + " " + reason.getKey())
             .collect(Collectors.joining(", ", " (", ")"));
     return String.format(
         "%s rows read, %s kept, %s dropped%s, %s truncated",
@@ -67,10 +67,12 @@ public record DataSummary(
         Format.count(truncated));
   }
 
-  /** {@code tokens per row: median 211, p95 489, max 512; limit 512 cuts 0.0 %}. */
+  /**
+   * {@code tokens per kept row: median 211, p95 489, max 512; limit 512, which cuts 0.0 % of them}.
+   */
   String lengthsLine() {
     return String.format(
-        "tokens per row: median %s, p95 %s, max %s; limit %s cuts %s of the rows",
+        "tokens per kept row: median %s, p95 %s, max %s; limit %s, which cuts %s of them",
         Format.count(lengths.median),
         Format.count(lengths.p95),
         Format.count(lengths.max),

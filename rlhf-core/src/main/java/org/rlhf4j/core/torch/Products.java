@@ -2,7 +2,10 @@ package org.rlhf4j.core.torch;
 
 import ai.djl.engine.Engine;
 import ai.djl.engine.StandardCapabilities;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.Locale;
+import java.util.function.LongSupplier;
 import org.rlhf4j.core.RlhfException;
 
 /** How products with matrices of weights are computed; what is fastest depends on the machine. */
@@ -19,11 +22,11 @@ public enum Products {
   /** MKL's sums and oneDNN's are ordered differently, so it has to be worth it. */
   private static final double CLEARLY_FASTER = 1.3;
 
-  private static final int TRIALS = 8;
+  private static final int TRIALS = 3;
   private static final int ROWS = 512;
   private static final int INNER = 576;
   private static final int COLUMNS = 1536;
-  private static final int REPEATS = 4;
+  private static final int REPEATS = 2;
 
   /** The kernels' functions of products in TorchScript: {@code product} and others. */
   String resource() {
@@ -34,8 +37,8 @@ public enum Products {
   private static final String PROPERTY = "org.rlhf4j.products";
 
   /**
-   * The faster way on a processor, measured in turns. The best of several short trials hardly
-   * depends on what else the machine is doing, so all processes on a machine choose alike.
+   * The faster way on a processor, measured in turns, on one thread and by its own time: what else
+   * the machine is doing hardly matters, so all processes on a machine choose alike.
    *
    * @throws RlhfException where the system property names no way
    */
@@ -74,14 +77,22 @@ public enum Products {
     if (!isOneDnnThere()) {
       return PLAIN;
     }
+    ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+    LongSupplier clock =
+        threads.isCurrentThreadCpuTimeSupported()
+            ? threads::getCurrentThreadCpuTime
+            : System::nanoTime;
     double plain = 0;
     double oneDnn = 0;
     try (Torch one = Torch.open("cpu", PLAIN);
         Torch other = Torch.open("cpu", ONEDNN)) {
+      int before = one.threads();
+      one.setThreads(1);
       for (int trial = 0; trial < TRIALS; trial++) {
-        plain = Math.max(plain, rate(one, ElementType.FP32, 1, 1));
-        oneDnn = Math.max(oneDnn, rate(other, ElementType.FP32, 1, 1));
+        plain = Math.max(plain, rate(one, ElementType.FP32, 1, clock));
+        oneDnn = Math.max(oneDnn, rate(other, ElementType.FP32, 1, clock));
       }
+      one.setThreads(before);
     }
     return oneDnn > CLEARLY_FASTER * plain ? ONEDNN : PLAIN;
   }
@@ -91,10 +102,10 @@ public enum Products {
    * few trials.
    */
   public static double rate(Torch torch, ElementType type, int trials) {
-    return rate(torch, type, trials, REPEATS);
+    return rate(torch, type, trials, System::nanoTime);
   }
 
-  private static double rate(Torch torch, ElementType type, int trials, int repeats) {
+  private static double rate(Torch torch, ElementType type, int trials, LongSupplier clock) {
     try (TensorScope scope = torch.scope()) {
       float[] left = new float[ROWS * INNER];
       float[] right = new float[COLUMNS * INNER];
@@ -110,10 +121,10 @@ public enum Products {
       double best = 0;
       ops.products(scope, a, b, 1);
       for (int trial = 0; trial < trials; trial++) {
-        long start = System.nanoTime();
-        ops.products(scope, a, b, repeats);
-        double seconds = (System.nanoTime() - start) / 1e9;
-        best = Math.max(best, 2.0 * repeats * ROWS * INNER * COLUMNS / seconds);
+        long start = clock.getAsLong();
+        ops.products(scope, a, b, REPEATS);
+        double seconds = (clock.getAsLong() - start) / 1e9;
+        best = Math.max(best, 2.0 * REPEATS * ROWS * INNER * COLUMNS / seconds);
       }
       return best;
     }

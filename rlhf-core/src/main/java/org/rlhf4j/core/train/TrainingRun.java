@@ -28,6 +28,7 @@ import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Curves;
+import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.MetricsLog;
 import org.rlhf4j.core.report.Sample;
@@ -573,6 +574,12 @@ public final class TrainingRun implements AutoCloseable {
     }
     lastSaved = step;
     folder.rotate(training.saveTotalLimit());
+    if (context.stop().requested()) {
+      console()
+          .line(
+              "%s saved; resume_from_checkpoint auto goes on from it"
+                  .formatted(folder.checkpoint(step).getFileName()));
+    }
   }
 
   private TrainingPosition position(double epoch) {
@@ -629,6 +636,8 @@ public final class TrainingRun implements AutoCloseable {
     Curves.write(folder.path(), method, metrics.rows(), context.console());
     documents.writeFinal(step, kept == null ? step : kept.step(), metrics.rows());
     metrics.sync();
+    long of = kept == null ? step : kept.step();
+    console().line("model of step " + Format.count(of) + " in " + folder.path());
   }
 
   /** The rows of metrics so far. */

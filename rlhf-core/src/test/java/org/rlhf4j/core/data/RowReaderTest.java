@@ -79,7 +79,7 @@ class RowReaderTest {
         "{\"text\": \"a\"} {}@broken JSON at column",
         "{\"text\": \"a\", \"text\": \"b\"}@broken JSON at column",
         "[1]@not a JSON object",
-        "{\"txt\": \"a\"}@no known column are no form of row",
+        "{\"txt\": \"a\"}@no known column among txt: no form of row",
         "{\"text\": null}@no known column",
         "{\"text\": \"a\", \"prompt\": \"b\"}@columns prompt, text are no form",
         "{\"input_ids\": [1], \"text\": \"b\"}@columns input_ids, text are no form",
