@@ -413,8 +413,8 @@ class RewardTrainerTest {
     assertEquals(2, lines.size(), shown);
     for (String line : lines) {
       assertTrue(line.contains("7 rows read, 4 kept, 3 dropped"), line);
-      assertTrue(line.contains("longer than max_length 2"), line);
-      assertTrue(line.contains("chosen equals rejected 1"), line);
+      assertTrue(line.contains("2 longer than max_length"), line);
+      assertTrue(line.contains("1 chosen equals rejected"), line);
     }
     assertEquals(8, RewardStats.read(temporary.resolve("out")).count());
   }
