@@ -53,15 +53,15 @@ final class OverOptimisation {
    * @param evaluateEvery roll-outs or iterations between two policies that are looked at
    */
   record Sizes(Recipe world, int drawn, List<Integer> bestOf, int evaluateEvery) {
-    /** Under 20 minutes on two cores for eight seeds. */
+    /** Under 20 minutes on two cores for six seeds. */
     static Sizes standard() {
       return new Sizes(
           new Recipe(
               880,
               64,
               4,
-              new Recipe.Raft(12, 48),
-              new Recipe.Ppo(24, 128, 0),
+              new Recipe.Raft(8, 48),
+              new Recipe.Ppo(16, 128, 0),
               48,
               4,
               new Recipe.Rates(2e-3, 2e-3, 3e-4, 1e-3, 2, 4)),

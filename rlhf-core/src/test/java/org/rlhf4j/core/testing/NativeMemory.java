@@ -31,27 +31,34 @@ public final class NativeMemory {
   /**
    * Runs steps. After a quarter of them, when caches are filled and code is compiled, none may
    * leave a tensor behind, and the resident set may not grow; it is not looked at where the system
-   * does not tell it.
+   * does not tell it. The virtual machine itself may still grow: then the other three quarters are
+   * run again, where a leak would take as much once more.
    *
-   * @param allowedMib growth over the other three quarters
+   * @param allowedMib growth over three quarters
    */
   public static void assertStays(Torch torch, int steps, double allowedMib, Step step) {
-    int tensors = 0;
-    Double settled = null;
-    for (int number = 1; number <= steps; number++) {
+    for (int number = 1; number <= steps / 4; number++) {
       step.run(number);
-      if (number == steps / 4) {
-        settled = residentMib();
-        tensors = LiveTensors.count(torch);
-      }
-      if (number > steps / 4) {
-        assertEquals(tensors, LiveTensors.count(torch), "tensors after step " + number);
-      }
     }
-    Double last = residentMib();
-    if (settled != null) {
-      assertTrue(last - settled < allowedMib, "from " + settled + " to " + last + " MiB");
+    int tensors = LiveTensors.count(torch);
+    Double settled = residentMib();
+    Double last = further(torch, steps, tensors, step);
+    if (settled == null) {
+      return;
     }
+    if (last - settled >= allowedMib) {
+      settled = last;
+      last = further(torch, steps, tensors, step);
+    }
+    assertTrue(last - settled < allowedMib, "from " + settled + " to " + last + " MiB");
+  }
+
+  private static Double further(Torch torch, int steps, int tensors, Step step) {
+    for (int number = steps / 4 + 1; number <= steps; number++) {
+      step.run(number);
+      assertEquals(tensors, LiveTensors.count(torch), "tensors after step " + number);
+    }
+    return residentMib();
   }
 
   private static Double residentMib() {
