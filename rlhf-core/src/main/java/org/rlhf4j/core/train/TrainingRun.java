@@ -634,10 +634,10 @@ public final class TrainingRun implements AutoCloseable {
       job.saver().write(folder.path());
     }
     Curves.write(folder.path(), method, metrics.rows(), context.console());
-    documents.writeFinal(step, kept == null ? step : kept.step(), metrics.rows());
+    long modelStep = kept == null ? step : kept.step();
+    documents.writeFinal(step, modelStep, metrics.rows());
     metrics.sync();
-    long of = kept == null ? step : kept.step();
-    console().line("model of step " + Format.count(of) + " in " + folder.path());
+    console().line("model of step " + Format.count(modelStep) + " in " + folder.path());
   }
 
   /** The rows of metrics so far. */
