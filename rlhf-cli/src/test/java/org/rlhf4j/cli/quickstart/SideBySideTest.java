@@ -36,13 +36,16 @@ class SideBySideTest {
     assertEquals(List.of("first", "second", "third"), SideBySide.run(work, stop));
   }
 
+  /** The second fails once the first has begun: what has not begun would not be stopped. */
   @Test
   void aFailureStopsTheOthersAndIsThrown() {
     IllegalStateException failure = new IllegalStateException("disk full");
+    CountDownLatch firstBegan = new CountDownLatch(1);
     List<Boolean> stopped = new ArrayList<>();
     List<Supplier<String>> work = new ArrayList<>();
     work.add(
         () -> {
+          firstBegan.countDown();
           while (!stop.requested()) {
             Thread.onSpinWait();
           }
@@ -51,6 +54,7 @@ class SideBySideTest {
         });
     work.add(
         () -> {
+          await(firstBegan);
           throw failure;
         });
     work.add(() -> String.valueOf(stopped.add(false)));
