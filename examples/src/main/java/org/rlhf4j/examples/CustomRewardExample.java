@@ -5,7 +5,7 @@ import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
-import org.rlhf4j.ppo.TokenRewardFunction;
+import org.rlhf4j.ppo.rollout.TokenRewardFunction;
 
 /**
  * A reward of one's own with a number for every token: a token that the response has already is

@@ -3,8 +3,8 @@ package org.rlhf4j.examples;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
-import org.rlhf4j.ppo.GrpoConfig;
-import org.rlhf4j.ppo.GrpoTrainer;
+import org.rlhf4j.ppo.group.GrpoConfig;
+import org.rlhf4j.ppo.group.GrpoTrainer;
 
 /** Teaches a small model to tell of animals, by comparing eight answers to each prompt. */
 public final class GrpoExample {

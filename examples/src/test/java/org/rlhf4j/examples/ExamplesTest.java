@@ -21,7 +21,8 @@ class ExamplesTest {
           RaftExample.class,
           PpoExample.class,
           CustomRewardExample.class,
-          GrpoExample.class);
+          GrpoExample.class,
+          OwnMethodExample.class);
 
   @TempDir Path folder;
 

@@ -1,14 +1,14 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
-import org.rlhf4j.ppo.GrpoConfig;
-import org.rlhf4j.ppo.GrpoTrainer;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
-import org.rlhf4j.ppo.ReinforcePlusPlusConfig;
-import org.rlhf4j.ppo.ReinforcePlusPlusTrainer;
-import org.rlhf4j.ppo.RlooConfig;
-import org.rlhf4j.ppo.RlooTrainer;
+import org.rlhf4j.ppo.group.GrpoConfig;
+import org.rlhf4j.ppo.group.GrpoTrainer;
+import org.rlhf4j.ppo.group.ReinforcePlusPlusConfig;
+import org.rlhf4j.ppo.group.ReinforcePlusPlusTrainer;
+import org.rlhf4j.ppo.group.RlooConfig;
+import org.rlhf4j.ppo.group.RlooTrainer;
 import org.rlhf4j.raft.RaftConfig;
 import org.rlhf4j.raft.RaftTrainer;
 import org.rlhf4j.reward.RewardConfig;

@@ -93,6 +93,24 @@ class ArchitectureTest {
       slices().matching("org.rlhf4j.core.(*)..").should().beFreeOfCycles();
 
   @ArchTest
+  static final ArchRule ROLL_OUTS_KNOW_NO_METHOD =
+      noClasses()
+          .that()
+          .resideInAPackage("org.rlhf4j.ppo.rollout")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("org.rlhf4j.ppo", "org.rlhf4j.ppo.group");
+
+  @ArchTest
+  static final ArchRule PPO_KNOWS_NO_GROUP_METHOD =
+      noClasses()
+          .that()
+          .resideInAPackage("org.rlhf4j.ppo")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("org.rlhf4j.ppo.group");
+
+  @ArchTest
   static final ArchRule FILES_AND_TEXT_NEED_NO_TENSORS =
       noClasses()
           .that()

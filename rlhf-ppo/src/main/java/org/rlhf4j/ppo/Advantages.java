@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.ppo.rollout.Lengths;
+
 /** How much better each token did than the value network expected. */
 public final class Advantages {
   private Advantages() {}

@@ -27,7 +27,7 @@ public record ClipRange(double low, double high, double dual) {
    * The clipped loss of one ratio (Schulman et al. 2017, equation 7, negated): {@code max(-A ρ, -A
    * clip(ρ, 1 - low, 1 + high))}, for a negative A at most {@code -c A}.
    */
-  Term term(double logRatio, double advantage) {
+  public Term term(double logRatio, double advantage) {
     double ratio = Math.exp(logRatio);
     double free = -advantage * ratio;
     double clipped = -advantage * Math.max(1 - low, Math.min(1 + high, ratio));
@@ -45,5 +45,5 @@ public record ClipRange(double low, double high, double dual) {
    * @param ratio exp(log-ratio)
    * @param isClipped whether the clipped term is strictly the larger one
    */
-  record Term(double loss, double derivative, double ratio, boolean isClipped) {}
+  public record Term(double loss, double derivative, double ratio, boolean isClipped) {}
 }

@@ -1,7 +1,7 @@
 package org.rlhf4j.ppo;
 
-import java.util.Arrays;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.ppo.rollout.Responses;
 
 /**
  * A response to learn from. All arrays but the first are of its tokens, {@code [tokens]}.
@@ -41,13 +41,6 @@ record Experience(
 
   /** The response behind its prompt; the response's tokens are the targets. */
   TokenRow row() {
-    return row(promptIds, ids);
-  }
-
-  /** A response behind a prompt; the response's tokens are the targets. */
-  static TokenRow row(int[] promptIds, int[] ids) {
-    int[] all = Arrays.copyOf(promptIds, promptIds.length + ids.length);
-    System.arraycopy(ids, 0, all, promptIds.length, ids.length);
-    return TokenRow.targetsFrom(all, promptIds.length);
+    return Responses.row(promptIds, ids);
   }
 }

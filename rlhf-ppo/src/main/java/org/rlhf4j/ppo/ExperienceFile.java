@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.generate.JsonLines;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /**
  * {@code rollout.jsonl} of a checkpoint: the roll-out that is being learned from, a response a
@@ -40,9 +41,9 @@ final class ExperienceFile {
           json.writeNumberField(INDEX, sample.index());
           write(json, PROMPT_IDS, sample.promptIds());
           write(json, IDS, sample.ids());
-          write(json, LOG_PROBS, wide(sample.logProbs()));
-          write(json, REFERENCE_LOG_PROBS, wide(sample.referenceLogProbs()));
-          write(json, VALUES, wide(sample.values()));
+          write(json, LOG_PROBS, Floats.wide(sample.logProbs()));
+          write(json, REFERENCE_LOG_PROBS, Floats.wide(sample.referenceLogProbs()));
+          write(json, VALUES, Floats.wide(sample.values()));
           write(json, REWARDS, sample.rewards());
           write(json, ADVANTAGES, sample.advantages());
           write(json, RETURNS, sample.returns());
@@ -63,15 +64,6 @@ final class ExperienceFile {
     json.writeArray(values, 0, values.length);
   }
 
-  /** As doubles, whose digits tell a float exactly. */
-  static double[] wide(float[] values) {
-    double[] wide = new double[values.length];
-    for (int i = 0; i < wide.length; i++) {
-      wide[i] = values[i];
-    }
-    return wide;
-  }
-
   /**
    * Reads what {@link #write} wrote.
    *
@@ -90,9 +82,9 @@ final class ExperienceFile {
                 row.path(INDEX).asInt(),
                 ints(row.path(PROMPT_IDS)),
                 ints(row.path(IDS)),
-                narrow(reader.numbers(LOG_PROBS, tokens)),
-                narrow(reader.numbers(REFERENCE_LOG_PROBS, tokens)),
-                narrow(reader.numbers(VALUES, tokens)),
+                Floats.narrow(reader.numbers(LOG_PROBS, tokens)),
+                Floats.narrow(reader.numbers(REFERENCE_LOG_PROBS, tokens)),
+                Floats.narrow(reader.numbers(VALUES, tokens)),
                 reader.numbers(REWARDS, tokens),
                 isPadded ? new double[0] : reader.numbers(ADVANTAGES, tokens),
                 isPadded ? new double[0] : reader.numbers(RETURNS, tokens),
@@ -128,13 +120,5 @@ final class ExperienceFile {
       ints[i] = list.path(i).asInt();
     }
     return ints;
-  }
-
-  private static float[] narrow(double[] values) {
-    float[] narrow = new float[values.length];
-    for (int i = 0; i < narrow.length; i++) {
-      narrow[i] = (float) values[i];
-    }
-    return narrow;
   }
 }

@@ -7,6 +7,9 @@ import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.ppo.rollout.Floats;
+import org.rlhf4j.ppo.rollout.RewardShaping;
+import org.rlhf4j.ppo.rollout.Spread;
 
 /**
  * Makes of what a roll-out measured what the losses learn from: scores are shaped and scaled, the
@@ -48,7 +51,7 @@ record ExperienceMaker(RewardShaping shaping, UpdateConfig update) {
     for (int i = 0; i < size; i++) {
       Advantages.Estimate estimate =
           Advantages.gae(
-              rewards[i], ExperienceFile.wide(rollout.values()[i]), update.gamma(), update.lam());
+              rewards[i], Floats.wide(rollout.values()[i]), update.gamma(), update.lam());
       advantages[i] = estimate.advantages();
       returns[i] = estimate.returns();
     }
@@ -104,9 +107,7 @@ record ExperienceMaker(RewardShaping shaping, UpdateConfig update) {
       double[] kl =
           update
               .klEstimator()
-              .of(
-                  ExperienceFile.wide(rollout.logProbs()[i]),
-                  ExperienceFile.wide(rollout.referenceLogProbs()[i]));
+              .of(Floats.wide(rollout.logProbs()[i]), Floats.wide(rollout.referenceLogProbs()[i]));
       double[] scaled = Arrays.stream(shaped[i]).map(score -> score / divisor).toArray();
       rewards[i] = RewardShaping.rewards(kl, klCoefficient, scaled);
       penalties -= klCoefficient * Arrays.stream(kl).sum() / size;

@@ -6,6 +6,8 @@ import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.ppo.rollout.KlEstimator;
+import org.rlhf4j.ppo.rollout.RolloutConfig;
 
 /**
  * The keys of {@code ppo}: proximal policy optimisation.

@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.ppo.rollout.Lengths;
+
 /**
  * The clipped losses of PPO (Schulman et al. 2017) with their derivatives. All arrays are {@code
  * [tokens]}, flat over the responses of a mini-batch; tokens outside the mask count nowhere, and

@@ -32,6 +32,7 @@ import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.ppo.rollout.NetworkTable;
 
 /**
  * The networks of PPO: a policy and its frozen reference, which share their first blocks, and a

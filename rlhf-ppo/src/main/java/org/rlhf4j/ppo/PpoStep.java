@@ -15,6 +15,7 @@ import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /** One optimizer step of PPO on a mini-batch of experience. */
 final class PpoStep {
@@ -142,15 +143,15 @@ final class PpoStep {
       List<Experience> part, Sums sums, float[] logProbs, float[] values) {
     boolean[] mask = new boolean[logProbs.length];
     Arrays.fill(mask, true);
-    double[] now = ExperienceFile.wide(logProbs);
-    double[] before = flat(part, sample -> ExperienceFile.wide(sample.logProbs()));
+    double[] now = Floats.wide(logProbs);
+    double[] before = flat(part, sample -> Floats.wide(sample.logProbs()));
     PpoLoss.Policy policy =
         PpoLoss.policy(
             now, before, flat(part, Experience::advantages), mask, sums.targets, config.clip());
     PpoLoss.Value value =
         PpoLoss.value(
-            ExperienceFile.wide(values),
-            flat(part, sample -> ExperienceFile.wide(sample.values())),
+            Floats.wide(values),
+            flat(part, sample -> Floats.wide(sample.values())),
             flat(part, Experience::returns),
             mask,
             sums.targets,

@@ -31,6 +31,13 @@ import org.rlhf4j.core.train.RunBanner;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.ppo.rollout.Invariants;
+import org.rlhf4j.ppo.rollout.NetworkTable;
+import org.rlhf4j.ppo.rollout.OnlinePrompts;
+import org.rlhf4j.ppo.rollout.Responses;
+import org.rlhf4j.ppo.rollout.Rewards;
+import org.rlhf4j.ppo.rollout.RolloutPlan;
+import org.rlhf4j.ppo.rollout.TokenRewardFunction;
 import org.rlhf4j.reward.OpenReward;
 
 /**
@@ -445,8 +452,9 @@ public final class PpoTrainer {
       invariants.requireSameReward(
           parts.rewards().of(List.of(one), parts.prompts().answers()).scores()[0],
           rollout.scores()[place]);
-      invariants.requireSameAlone(
-          rollout, place, parts.rollouts().alone(Experience.row(one.promptIds(), one.ids())));
+      PpoNetworks.Scored alone = parts.rollouts().alone(Responses.row(one.promptIds(), one.ids()));
+      invariants.requireSameAlone(rollout.logProbs()[place], alone.logProbs());
+      invariants.requireSameValuesAlone(rollout.values()[place], alone.values());
     }
   }
 

@@ -11,6 +11,8 @@ import org.rlhf4j.core.generate.FinishReason;
 import org.rlhf4j.core.generate.Response;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Sample;
+import org.rlhf4j.ppo.rollout.Seconds;
+import org.rlhf4j.ppo.rollout.Spread;
 
 /**
  * One response to each of some prompts, with what the networks and the reward say about it. All
@@ -34,14 +36,6 @@ record Rollout(
     float[][] referenceLogProbs,
     float[][] values,
     Seconds seconds) {
-
-  /**
-   * Where the time went.
-   *
-   * @param sampling drawing
-   * @param scoring rewards, log-probabilities and values
-   */
-  record Seconds(double sampling, double scoring) {}
 
   int size() {
     return prompts.size();

@@ -11,6 +11,8 @@ import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.ppo.rollout.Responses;
+import org.rlhf4j.ppo.rollout.Seconds;
 
 /** Draws responses from the policy and measures them, in parts, so that it can be stopped. */
 final class Rollouts {
@@ -39,7 +41,7 @@ final class Rollouts {
     Responses.Drawn drawn = responses.draw(draw, 1);
     List<TokenRow> rows = new ArrayList<>();
     for (int i = 0; i < drawn.responses().size(); i++) {
-      rows.add(Experience.row(drawn.prompts().get(i).ids(), drawn.responses().get(i).tokenIds()));
+      rows.add(Responses.row(drawn.prompts().get(i).ids(), drawn.responses().get(i).tokenIds()));
     }
     PpoNetworks.Scored[] scored = score(draw, rows, cache);
     long done = System.nanoTime();
@@ -51,7 +53,7 @@ final class Rollouts {
         Arrays.stream(scored).map(PpoNetworks.Scored::logProbs).toArray(float[][]::new),
         Arrays.stream(scored).map(PpoNetworks.Scored::referenceLogProbs).toArray(float[][]::new),
         Arrays.stream(scored).map(PpoNetworks.Scored::values).toArray(float[][]::new),
-        new Rollout.Seconds((drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
+        new Seconds((drawn.sampledAt() - begun) * 1e-9, (done - drawn.sampledAt()) * 1e-9));
   }
 
   private PpoNetworks.Scored[] score(Responses.Draw draw, List<TokenRow> rows, TrunkCache cache) {

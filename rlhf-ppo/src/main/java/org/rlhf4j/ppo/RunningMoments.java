@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.ppo.rollout.Spread;
+
 /**
  * Mean and variance of all scores so far, merged roll-out by roll-out (Chan, Golub and LeVeque
  * 1979), as trlX's class of this name. Immutable; its three numbers are what a checkpoint keeps.

@@ -2,6 +2,7 @@ package org.rlhf4j.ppo;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.rlhf4j.ppo.rollout.Spread;
 
 /**
  * Scaling of scores over a run. Immutable; {@link #values()} is what a checkpoint keeps.

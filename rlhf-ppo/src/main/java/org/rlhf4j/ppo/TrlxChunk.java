@@ -7,6 +7,7 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.TokenBatch.Blind;
 import org.rlhf4j.core.model.TokenBatch.PlacedRow;
+import org.rlhf4j.ppo.rollout.Lengths;
 
 /**
  * Prompts and responses of which trlX makes experience at once: prompts are padded on the left,

@@ -7,6 +7,8 @@ import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.TokenBatch.PlacedRow;
+import org.rlhf4j.ppo.rollout.Lengths;
+import org.rlhf4j.ppo.rollout.Spread;
 
 /**
  * What trlX takes one step on: advantages are estimated on rows padded with zeros and whitened over

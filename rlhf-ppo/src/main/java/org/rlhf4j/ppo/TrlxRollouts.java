@@ -15,6 +15,10 @@ import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.ppo.rollout.Responses;
+import org.rlhf4j.ppo.rollout.Rewards;
+import org.rlhf4j.ppo.rollout.RolloutConfig;
+import org.rlhf4j.ppo.rollout.Seconds;
 
 /** Roll-outs as trlX makes them, chunk by chunk. */
 final class TrlxRollouts {
@@ -154,7 +158,7 @@ final class TrlxRollouts {
             perToken(samples, TrlxSample::logProbs),
             perToken(samples, TrlxSample::referenceLogProbs),
             perToken(samples, TrlxSample::values),
-            new Rollout.Seconds((sampled - begun) * 1e-9, (System.nanoTime() - sampled) * 1e-9));
+            new Seconds((sampled - begun) * 1e-9, (System.nanoTime() - sampled) * 1e-9));
     double rewarded =
         samples.stream().mapToDouble(sample -> Arrays.stream(sample.rewards()).sum()).sum();
     Map<String, Object> figures = new LinkedHashMap<>();
@@ -197,7 +201,7 @@ final class TrlxRollouts {
         run.guarded(
             () ->
                 completions.stream()
-                    .map(c -> TokenRowWriter.line(Experience.row(c.promptIds(), c.ids())))
+                    .map(c -> TokenRowWriter.line(Responses.row(c.promptIds(), c.ids())))
                     .toList(),
             () -> networks.score(chunk.batch(), null));
     return chunk.experience(scored, scores, coefficient);

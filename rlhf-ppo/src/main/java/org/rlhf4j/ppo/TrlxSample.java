@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.ppo.rollout.Floats;
+
 /**
  * What trlX keeps of a response. The arrays go from the last token of the prompt, which predicts
  * the first of the response, to positions behind the response.
@@ -45,9 +47,9 @@ record TrlxSample(
         kept.padded().promptWidth(),
         kept.ids(),
         kept.padded().responseWidth(),
-        ExperienceFile.wide(kept.logProbs()),
-        ExperienceFile.wide(kept.referenceLogProbs()),
-        ExperienceFile.wide(kept.values()),
+        Floats.wide(kept.logProbs()),
+        Floats.wide(kept.referenceLogProbs()),
+        Floats.wide(kept.values()),
         kept.rewards());
   }
 

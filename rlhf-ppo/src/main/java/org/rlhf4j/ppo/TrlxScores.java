@@ -1,6 +1,7 @@
 package org.rlhf4j.ppo;
 
 import java.util.Arrays;
+import org.rlhf4j.ppo.rollout.Spread;
 
 /**
  * Scores of a chunk, clipped and scaled in trlX's order.

@@ -8,6 +8,7 @@ import java.util.regex.Pattern;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.StrictJson;
 import org.rlhf4j.core.text.Tokenizer;
+import org.rlhf4j.ppo.rollout.Lengths;
 
 /**
  * The way of responses through text, as in trlX: what is scored and trained on is not what was

@@ -3,6 +3,7 @@ package org.rlhf4j.ppo;
 import org.rlhf4j.core.config.Checked;
 import org.rlhf4j.core.config.Key;
 import org.rlhf4j.core.config.Problems;
+import org.rlhf4j.ppo.rollout.KlEstimator;
 
 /**
  * The keys of PPO's rewards, advantages and losses. {@link #adaptiveKlTarget()}, {@link

@@ -1,5 +1,7 @@
 package org.rlhf4j.ppo;
 
+import org.rlhf4j.ppo.rollout.Spread;
+
 /** Scaling of a roll-out's rewards or advantages to unit variance. */
 public final class Whitening {
   private static final double STABILISER = 1e-8;

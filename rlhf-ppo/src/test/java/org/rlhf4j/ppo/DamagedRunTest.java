@@ -3,7 +3,7 @@ package org.rlhf4j.ppo;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.rlhf4j.ppo.GroupRuns.column;
+import static org.rlhf4j.ppo.group.GroupRuns.column;
 
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -31,7 +31,9 @@ import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.RunContext.MetricsListener;
 import org.rlhf4j.core.train.StopSignal;
-import org.rlhf4j.ppo.GroupRuns.Method;
+import org.rlhf4j.ppo.group.GroupRuns;
+import org.rlhf4j.ppo.group.GroupRuns.Method;
+import org.rlhf4j.ppo.group.GrpoConfig;
 
 /**
  * Runs whose frozen weights or files somebody changes meanwhile: they end with what does not hold
@@ -67,9 +69,7 @@ class DamagedRunTest {
       keys.addAll(List.of("beta", 0.05, "num_iterations", 4));
       GroupRuns runs = new GroupRuns(test.temporary, 4);
       GrpoConfig config = (GrpoConfig) runs.builder(Method.GRPO, "out", keys.toArray()).build();
-      GroupTraining training = new GrpoTrainer(config, context, reward).training();
-      training.watch(networks -> test.policy = networks.policy());
-      return training.train();
+      return GroupRuns.train(config, context, reward, policy -> test.policy = policy);
     }
   }
 

@@ -14,6 +14,7 @@ import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.generate.FinishReason;
 import org.rlhf4j.core.generate.Response;
+import org.rlhf4j.ppo.rollout.Seconds;
 
 /** Held to numbers that were worked out from the formulas apart from this code. */
 class ExperienceMakerTest {
@@ -32,7 +33,7 @@ class ExperienceMakerTest {
         logProbs,
         new float[][] {{-1.5f, -1.75f}, {-0.5f, -2, -2.5f}},
         new float[][] {{0.5f, 0.25f}, {-0.5f, 0, 1}},
-        new Rollout.Seconds(1, 1));
+        new Seconds(1, 1));
   }
 
   private static ConfigBuilder<PpoConfig> builder() {

@@ -21,6 +21,7 @@ import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /**
  * Policy, reference and values against what trlX's own classes computed, before and after the
@@ -118,7 +119,7 @@ class HydraGoldenTest {
   }
 
   private static void assertClose(double[] expected, float[] found, String what) {
-    Numbers.assertGolden(expected, ExperienceFile.wide(found), TOLERANCE, what);
+    Numbers.assertGolden(expected, Floats.wide(found), TOLERANCE, what);
   }
 
   @ParameterizedTest

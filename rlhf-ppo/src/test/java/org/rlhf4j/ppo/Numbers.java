@@ -12,7 +12,7 @@ import java.util.stream.Stream;
 import org.rlhf4j.core.testing.Shared;
 
 /** Reading, making and comparing arrays of numbers. */
-final class Numbers {
+public final class Numbers {
   private static final double STEP = 1e-6;
 
   private Numbers() {}
@@ -37,7 +37,7 @@ final class Numbers {
     return rows;
   }
 
-  static double[] flat(double[][] rows) {
+  public static double[] flat(double[][] rows) {
     return Arrays.stream(rows).flatMapToDouble(Arrays::stream).toArray();
   }
 
@@ -53,15 +53,15 @@ final class Numbers {
     return mask;
   }
 
-  static double[] random(Random random, int length, double scale) {
+  public static double[] random(Random random, int length, double scale) {
     return random.doubles(length, -scale, scale).toArray();
   }
 
-  static double[] parsed(String numbers) {
+  public static double[] parsed(String numbers) {
     return Stream.of(numbers.trim().split(" +")).mapToDouble(Double::parseDouble).toArray();
   }
 
-  static void assertClose(double[] expected, double[] found, double tolerance) {
+  public static void assertClose(double[] expected, double[] found, double tolerance) {
     assertEquals(expected.length, found.length, "length");
     for (int i = 0; i < expected.length; i++) {
       assertEquals(
@@ -83,7 +83,7 @@ final class Numbers {
   }
 
   /** Central differences of a function with respect to each entry. */
-  static double[] slopes(double[] at, ToDoubleFunction<double[]> function) {
+  public static double[] slopes(double[] at, ToDoubleFunction<double[]> function) {
     double[] slopes = new double[at.length];
     for (int i = 0; i < at.length; i++) {
       double[] moved = at.clone();

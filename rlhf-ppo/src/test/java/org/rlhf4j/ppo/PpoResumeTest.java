@@ -28,6 +28,7 @@ import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.ppo.rollout.TokenRewardFunction;
 
 /** A run that is interrupted anywhere and continued ends as if it had not been. */
 class PpoResumeTest {

@@ -3,7 +3,7 @@ package org.rlhf4j.ppo;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.rlhf4j.ppo.GroupRuns.column;
+import static org.rlhf4j.ppo.group.GroupRuns.column;
 
 import java.io.IOException;
 import java.nio.file.Path;

@@ -10,6 +10,7 @@ import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.ppo.group.GroupRuns;
 
 /** Small runs of PPO. */
 final class PpoRuns {

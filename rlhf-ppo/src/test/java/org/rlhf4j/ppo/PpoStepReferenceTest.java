@@ -2,7 +2,7 @@ package org.rlhf4j.ppo;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.rlhf4j.ppo.GroupRuns.column;
+import static org.rlhf4j.ppo.group.GroupRuns.column;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -28,6 +28,8 @@ import org.rlhf4j.core.testing.TestTokenizers;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.ppo.group.GroupRuns;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /**
  * Two roll-outs with two steps each against the formulas of the papers and {@link SlowLlama}, in
@@ -209,7 +211,7 @@ class PpoStepReferenceTest {
     for (TensorInfo tensor : file.tensors()) {
       String name = tensor.name();
       if (name.startsWith(prefix)) {
-        double[] wide = ExperienceFile.wide(file.readFloats(name));
+        double[] wide = Floats.wide(file.readFloats(name));
         tensors.put(name.substring(prefix.length()), wide);
       }
     }

@@ -32,6 +32,8 @@ import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.ppo.rollout.Invariants;
+import org.rlhf4j.ppo.rollout.KlEstimator;
 
 /** Steps, and the checks around them, without a run. */
 class PpoStepTest {

@@ -44,6 +44,8 @@ import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
+import org.rlhf4j.ppo.rollout.Floats;
+import org.rlhf4j.ppo.rollout.TokenRewardFunction;
 
 class PpoTrainerTest {
   /** Share of the tokens below 64, which a model that knows nothing draws a quarter of. */
@@ -403,8 +405,8 @@ class PpoTrainerTest {
     Path rollout = temporary.resolve("out/checkpoint-1/rollout.jsonl");
     for (Experience sample : ExperienceFile.read(rollout)) {
       double[] expected = start.logProbs(sample.row(), 0.7);
-      Numbers.assertClose(expected, ExperienceFile.wide(sample.logProbs()), 1e-5);
-      Numbers.assertClose(expected, ExperienceFile.wide(sample.referenceLogProbs()), 1e-5);
+      Numbers.assertClose(expected, Floats.wide(sample.logProbs()), 1e-5);
+      Numbers.assertClose(expected, Floats.wide(sample.referenceLogProbs()), 1e-5);
     }
   }
 

@@ -11,6 +11,8 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.rlhf4j.ppo.rollout.KlEstimator;
+import org.rlhf4j.ppo.rollout.RewardShaping;
 
 class RewardArithmeticTest {
   @ParameterizedTest

@@ -11,7 +11,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.generate.Generator;
@@ -22,11 +21,13 @@ import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
+import org.rlhf4j.ppo.rollout.Responses;
+import org.rlhf4j.ppo.rollout.Rewards;
 
 /** Roll-outs leave nothing behind, whatever the networks are. */
-class RolloutMemoryTest {
-  private static final double ALLOWED_MIB = 8;
-  private static final SamplingConfig SAMPLING =
+public class RolloutMemoryTest {
+  public static final double ALLOWED_MIB = 8;
+  public static final SamplingConfig SAMPLING =
       Config.of(SamplingConfig.class).set("max_new_tokens", 6).build();
 
   @TempDir Path temporary;
@@ -40,7 +41,7 @@ class RolloutMemoryTest {
   }
 
   /** Four prompts, others with every number. */
-  private static Responses.Draw draw(int number) {
+  public static Responses.Draw draw(int number) {
     List<PromptRow> rows = new ArrayList<>();
     for (int i = 0; i < 4; i++) {
       int[] ids = new int[3 + (number + i) % 5];
@@ -60,7 +61,7 @@ class RolloutMemoryTest {
         .build();
   }
 
-  private static Responses responses(TrainingRun run, Generator generator, int batchSize) {
+  public static Responses responses(TrainingRun run, Generator generator, int batchSize) {
     return new Responses(
         run,
         generator,
@@ -106,39 +107,6 @@ class RolloutMemoryTest {
               rollouts.make(draw(number), cache);
             }
             rollouts.make(draw(number), null);
-          });
-    }
-  }
-
-  @ParameterizedTest
-  @ValueSource(booleans = {true, false})
-  void ofGroups(boolean reference) {
-    PpoConfig config = config(false);
-    try (TrainingRun run =
-            TrainingRun.open("grpo", config, config.training(), RunContext.silent());
-        GroupNetworks networks =
-            GroupNetworks.load(
-                run.torch(),
-                run.start(),
-                new GroupNetworks.Options(
-                    run.computeType(), null, 1, 1, reference, 1, Recording.FULL));
-        Generator generator =
-            Generator.of(networks.policy(), run.start(), run.tokenizer(), SAMPLING)) {
-      GroupRollouts rollouts =
-          new GroupRollouts(
-              run,
-              networks,
-              responses(run, generator, 4),
-              new GroupRollouts.Settings(2, 4, new StopSignal()));
-      NativeMemory.assertStays(
-          run.torch(),
-          100,
-          ALLOWED_MIB,
-          number -> {
-            try (GroupTrunk trunk = new GroupTrunk(run.torch())) {
-              rollouts.make(draw(number), 2, true, trunk);
-            }
-            rollouts.make(draw(number), 2, false, null);
           });
     }
   }

@@ -7,6 +7,7 @@ import java.util.Map;
 import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.checkpoint.TensorInfo;
 import org.rlhf4j.core.data.TokenRow;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /**
  * The model of {@link org.rlhf4j.core.testing.TinyModel} in plain loops of doubles: what the
@@ -14,7 +15,7 @@ import org.rlhf4j.core.data.TokenRow;
  *
  * @param weights by Hugging Face's names; without {@code lm_head.weight} the head is the embedding
  */
-record SlowLlama(Map<String, double[]> weights) {
+public record SlowLlama(Map<String, double[]> weights) {
   private static final int WIDTH = 16;
   private static final int HEADS = 4;
   private static final int HEAD_WIDTH = WIDTH / HEADS;
@@ -24,17 +25,17 @@ record SlowLlama(Map<String, double[]> weights) {
   private static final double THETA = 10_000;
 
   /** The weights of a folder. */
-  static SlowLlama read(Path folder) {
+  public static SlowLlama read(Path folder) {
     SafetensorsFile file = SafetensorsFile.open(folder.resolve("model.safetensors"));
     Map<String, double[]> weights = new HashMap<>();
     for (TensorInfo tensor : file.tensors()) {
-      weights.put(tensor.name(), ExperienceFile.wide(file.readFloats(tensor.name())));
+      weights.put(tensor.name(), Floats.wide(file.readFloats(tensor.name())));
     }
     return new SlowLlama(weights);
   }
 
   /** The log-probabilities of a row's targets, logits divided by the temperature. */
-  double[] logProbs(TokenRow row, double temperature) {
+  public double[] logProbs(TokenRow row, double temperature) {
     double[][] states = hidden(row.ids());
     double[] found = new double[row.targetCount()];
     for (int t = 0; t < found.length; t++) {
@@ -62,7 +63,7 @@ record SlowLlama(Map<String, double[]> weights) {
   }
 
   /** The words' log-probabilities behind a state, its logits divided by the temperature. */
-  double[] logProbs(double[] state, double temperature) {
+  public double[] logProbs(double[] state, double temperature) {
     String head = weights.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens";
     double[] logits = times(head + ".weight", state);
     double sum = 0;

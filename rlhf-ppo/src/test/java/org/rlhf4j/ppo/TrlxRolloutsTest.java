@@ -2,7 +2,7 @@ package org.rlhf4j.ppo;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.rlhf4j.ppo.GroupRuns.column;
+import static org.rlhf4j.ppo.group.GroupRuns.column;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -15,6 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.ppo.group.GroupRuns;
 
 /**
  * Two roll-outs of two chunks each as a run makes them, against the order that trlX goes by: scores

@@ -24,6 +24,7 @@ import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.ppo.rollout.Floats;
 
 /** What trlX makes of the parts of a step. */
 class TrlxStepTest {
@@ -122,7 +123,7 @@ class TrlxStepTest {
       return sums.stream()
           .flatMap(each -> each.all().stream())
           .map(Tensor::toFloats)
-          .flatMapToDouble(floats -> Arrays.stream(ExperienceFile.wide(floats)))
+          .flatMapToDouble(floats -> Arrays.stream(Floats.wide(floats)))
           .toArray();
     }
   }

@@ -25,12 +25,12 @@ import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
-import org.rlhf4j.ppo.GrpoConfig;
-import org.rlhf4j.ppo.GrpoTrainer;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
-import org.rlhf4j.ppo.RlooConfig;
-import org.rlhf4j.ppo.RlooTrainer;
+import org.rlhf4j.ppo.group.GrpoConfig;
+import org.rlhf4j.ppo.group.GrpoTrainer;
+import org.rlhf4j.ppo.group.RlooConfig;
+import org.rlhf4j.ppo.group.RlooTrainer;
 
 /**
  * Times whole runs of the online trainers, from one call of a trivial reward to the next: drawing,
