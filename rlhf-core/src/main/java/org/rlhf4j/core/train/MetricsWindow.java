@@ -2,6 +2,8 @@ package org.rlhf4j.core.train;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import org.rlhf4j.core.report.MetricNames;
 
 /** Gathers steps until a row of training metrics is due. */
@@ -11,8 +13,15 @@ final class MetricsWindow {
   private long steps;
   private long tokens;
   private TrainingPosition.LastStep last;
+  private final LongSupplier nanoTime;
   private long tokensSince;
-  private long sinceNanos = System.nanoTime();
+  private long sinceNanos;
+
+  /** Begins to wait for steps, by such a clock. */
+  MetricsWindow(LongSupplier nanoTime) {
+    this.nanoTime = nanoTime;
+    this.sinceNanos = nanoTime.getAsLong();
+  }
 
   /** Goes on where a checkpoint stopped. */
   void restore(TrainingPosition.Window window) {
@@ -52,6 +61,16 @@ final class MetricsWindow {
     last = new TrainingPosition.LastStep(epoch, update.gradientNorm(), update.learningRate());
   }
 
+  /** Runs what is no part of the training: its time is not counted. */
+  <T> T aside(Supplier<T> body) {
+    long begun = nanoTime.getAsLong();
+    try {
+      return body.get();
+    } finally {
+      sinceNanos += nanoTime.getAsLong() - begun;
+    }
+  }
+
   /** Whether no step waits for a row. */
   boolean isEmpty() {
     return steps == 0;
@@ -72,13 +91,14 @@ final class MetricsWindow {
         (name, sum) -> row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps));
     row.putAll(more);
     row.put(MetricNames.NUM_TOKENS, tokens);
-    row.put(MetricNames.TOKENS_PER_SECOND, tokensSince / ((System.nanoTime() - sinceNanos) / 1e9));
+    row.put(
+        MetricNames.TOKENS_PER_SECOND, tokensSince / ((nanoTime.getAsLong() - sinceNanos) / 1e9));
     lossSum = 0;
     figureSums.clear();
     steps = 0;
     tokensSince = 0;
     last = null;
-    sinceNanos = System.nanoTime();
+    sinceNanos = nanoTime.getAsLong();
     return row;
   }
 }

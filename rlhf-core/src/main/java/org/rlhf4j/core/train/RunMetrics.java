@@ -15,7 +15,7 @@ final class RunMetrics implements AutoCloseable {
   private final MetricsLog log;
   private final TensorBoardLog tensorBoard;
   private final RunContext.MetricsListener listener;
-  private final MetricsWindow window = new MetricsWindow();
+  private final MetricsWindow window = new MetricsWindow(System::nanoTime);
   private final Map<String, Object> firstRow = new LinkedHashMap<>();
   private final long startedNanos;
 
