@@ -69,8 +69,8 @@ public final class MetricNames {
   public static final String POLICY_ENTROPY = "policy/entropy_avg";
   public static final String VALUE_CLIP_FRACTION = "val/clipfrac_avg";
   public static final String RATIO = "val/ratio";
-  // Over the tokens of a step. TRL's val/ratio_var is over the means of steps.
-  public static final String RATIO_VARIANCE = "val/ratio_token_var";
+  public static final String RATIO_VARIANCE = "val/ratio_var";
+  public static final String RATIO_TOKEN_VARIANCE = "val/ratio_token_var";
   // Of a token, over all steps of the row.
   public static final String LARGEST_LOG_RATIO = "val/log_ratio_max";
 
@@ -104,9 +104,8 @@ public final class MetricNames {
 
   // Wall clock and memory: the only fields in which a repeated run may differ.
   public static final String ELAPSED_S = "elapsed_s";
+  public static final String EPISODES_PER_SECOND = "eps";
   public static final String TOKENS_PER_SECOND = "tokens_per_second";
-  public static final String PAIRS_PER_SECOND = "pairs_per_second";
-  public static final String SAMPLES_PER_SECOND = "samples_per_second";
 
   /** Drawing a roll-out's responses. */
   public static final String TIMING_SAMPLE = "timing_s/sample";
@@ -136,11 +135,17 @@ public final class MetricNames {
     return field.equals(LARGEST_LOG_RATIO);
   }
 
+  /** Whether a row of several steps has the variance of their numbers, and one of one step none. */
+  public static boolean isVariance(String field) {
+    return field.equals(RATIO_VARIANCE);
+  }
+
   /** Whether the field depends on the clock or the machine's memory, not on the training. */
   public static boolean isWallClock(String field) {
     return field.equals(ELAPSED_S)
+        || field.equals(EPISODES_PER_SECOND)
+        || field.equals(TOKENS_PER_SECOND)
         || field.startsWith("timing_s/")
-        || field.endsWith("_per_second")
         || field.endsWith("_mib");
   }
 }

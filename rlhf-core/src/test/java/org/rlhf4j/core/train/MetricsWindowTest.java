@@ -1,6 +1,7 @@
 package org.rlhf4j.core.train;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.util.Map;
@@ -9,6 +10,27 @@ import org.rlhf4j.core.report.MetricNames;
 
 class MetricsWindowTest {
   private long nanos;
+
+  private static void addOfVariance(MetricsWindow window, double ratio) {
+    window.add(new Optimization.Update(1, 1e-3), 0, 1, 1, Map.of("val/ratio_var", ratio));
+  }
+
+  /** Of 1, 3 and 2: ((1 - 2)² + (3 - 2)² + (2 - 2)²) / (3 - 1). */
+  @Test
+  void aRowHasTheVarianceOverItsStepsOfWhatIsOne() {
+    MetricsWindow window = new MetricsWindow(() -> nanos);
+    addOfVariance(window, 1);
+    addOfVariance(window, 3);
+    MetricsWindow resumed = new MetricsWindow(() -> nanos);
+    resumed.restore(window.state());
+    addOfVariance(resumed, 2);
+    assertEquals(1.0, resumed.take(Map.of()).get("val/ratio_var"));
+    addOfVariance(resumed, 2);
+    assertFalse(resumed.take(Map.of()).containsKey("val/ratio_var"));
+    addOfVariance(resumed, 1.5);
+    addOfVariance(resumed, 1.5);
+    assertEquals(0.0, resumed.take(Map.of()).get("val/ratio_var"));
+  }
 
   private static void add(MetricsWindow window, double ratio, double largest) {
     window.add(
