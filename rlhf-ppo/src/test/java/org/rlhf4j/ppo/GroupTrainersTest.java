@@ -172,7 +172,10 @@ class GroupTrainersTest {
     List<Map<String, Object>> metrics =
         Method.GRPO.train(runs.builder(Method.GRPO, "out").build(), RunContext.silent(), byPrompt);
     assertEquals(List.of(1.0, 1.0), column(metrics, "frac_reward_zero_std"));
-    assertEquals(List.of(0.0, 0.0), column(metrics, "reward_std"));
+    // Over all responses the rewards, 0 or 1, do differ: n p (1 - p) is the sum of the squares.
+    double share = column(metrics, "reward").get(0);
+    assertEquals(
+        Math.sqrt(16 * share * (1 - share) / 15), column(metrics, "reward_std").get(0), 1e-12);
     assertEquals(List.of(0.0, 0.0), column(metrics, "grad_norm"));
     metrics = runs.train(Method.GRPO, "other");
     assertTrue(column(metrics, "frac_reward_zero_std").get(0) < 1);
@@ -377,6 +380,8 @@ class GroupTrainersTest {
     List<Map<String, Object>> metrics =
         Method.REINFORCE_PP.train(config, RunContext.silent(), large);
     assertEquals(List.of(0.25, 0.25), column(metrics, "objective/scores_clipfrac"));
+    // Four of -11 and twelve of 10: the mean is 4.75, the sum of the squared distances 1323.
+    assertEquals(Math.sqrt(1323 / 15.0), column(metrics, "reward_std").get(0), 1e-12);
     List<Double> held = column(metrics, "objective/kl_clipfrac");
     assertEquals(0.0, held.get(0));
     // One step of this size leads far away; what is then paid is held within bounds too.
