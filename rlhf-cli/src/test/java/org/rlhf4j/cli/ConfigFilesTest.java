@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,6 +19,7 @@ import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.testing.SameRuns;
 
 /** The files in {@code configs/} run, each on the first rows of its data. */
@@ -26,6 +28,7 @@ class ConfigFilesTest {
   private static final int ROWS = 24;
 
   @TempDir Path folder;
+  private MetricDictionary metrics;
 
   private static Path root() {
     Path place = Path.of("").toAbsolutePath();
@@ -51,7 +54,8 @@ class ConfigFilesTest {
 
   private Path run(String recipe, Path model, String... more) throws IOException {
     Path output = folder.resolve(recipe);
-    List<String> words = new ArrayList<>(List.of(recipe.replace("-trlx", "")));
+    String verb = recipe.replace("-trlx", "");
+    List<String> words = new ArrayList<>(List.of(verb));
     words.addAll(List.of("--config", ROOT + "/configs/hh-" + recipe + "-tiny.yaml"));
     words.addAll(List.of("--model_name_or_path", model.toString()));
     words.addAll(List.of("--dataset_path", firstRows("train").toString()));
@@ -62,11 +66,25 @@ class ConfigFilesTest {
     assertEquals(ExitCode.DONE, run.code(), run.errors().toString());
     assertTrue(Files.exists(output.resolve("model.safetensors")));
     assertEquals(2, SameRuns.metrics(output).get(SameRuns.metrics(output).size() - 1).get("step"));
+    metrics.check(verb, output);
     return output;
   }
 
   @Test
+  void metricsMdHasEachMetricOnce() throws Exception {
+    List<String> constants = new ArrayList<>();
+    for (Field field : MetricNames.class.getFields()) {
+      if (!field.getName().equals("EVAL_PREFIX")) {
+        constants.add((String) field.get(null));
+      }
+    }
+    List<String> names = MetricDictionary.read(ROOT.resolve("METRICS.md")).names();
+    assertEquals(constants.stream().sorted().toList(), names.stream().sorted().toList());
+  }
+
+  @Test
   void eachRunsToItsEnd() throws IOException {
+    metrics = MetricDictionary.read(ROOT.resolve("METRICS.md"));
     Path start = ROOT.resolve("examples/models/tinystories-260k");
     Path sft = run("sft", start);
     Path reward = run("reward", start);
@@ -109,6 +127,17 @@ class ConfigFilesTest {
           "--max_new_tokens",
           "8");
     }
+    assertEquals(
+        new TreeSet<>(
+            List.of(
+                "clip_ratio/high_mean",
+                "clip_ratio/low_mean",
+                "clip_ratio/region_mean",
+                "early_stop/kl",
+                "early_stop/planned_steps",
+                "early_stop/steps",
+                "kl")),
+        metrics.unseen());
     try (Stream<Path> files = Files.list(ROOT.resolve("configs"))) {
       assertEquals(
           new TreeSet<>(

@@ -241,7 +241,8 @@ final class PpoStep {
       figures.put(MetricNames.POLICY_ENTROPY, entropy);
       figures.put(MetricNames.VALUE_CLIP_FRACTION, valueClipped);
       figures.put(MetricNames.RATIO, ratio);
-      figures.put(MetricNames.RATIO_VARIANCE, Math.max(0, squaredRatios - ratio * ratio));
+      figures.put(MetricNames.RATIO_VARIANCE, ratio);
+      figures.put(MetricNames.RATIO_TOKEN_VARIANCE, Math.max(0, squaredRatios - ratio * ratio));
       figures.put(MetricNames.LARGEST_LOG_RATIO, largestLogRatio);
       return figures;
     }

@@ -500,7 +500,7 @@ public final class PpoTrainer {
           state.stepDone();
           if (followsTrlx() && updates.movesController(passes, state.step())) {
             state.moveKlCoefficient(
-                outcome.figure(MetricNames.APPROXIMATE_KL), config.update().miniBatchSize());
+                outcome.figure(MetricNames.KL_TO_OLD), config.update().miniBatchSize());
           }
         }
         boolean ended = stops || state.step() == passes.totalSteps();
@@ -514,7 +514,7 @@ public final class PpoTrainer {
           run.finishStep(outcome.update(), outcome.loss(), outcome.tokens(), epoch, figures);
           progress.advance(1);
           progress.number(MetricNames.LOSS, outcome.loss());
-          progress.number(MetricNames.APPROXIMATE_KL, outcome.figure(MetricNames.APPROXIMATE_KL));
+          progress.number(MetricNames.KL_TO_OLD, outcome.figure(MetricNames.KL_TO_OLD));
         }
         long every = ended ? 1 : Long.MAX_VALUE;
         // A roll-out that ends early may have been evaluated after its last step.

@@ -26,7 +26,7 @@ final class TrlxStep {
           "losses/value_loss",
           MetricNames.VALUE_LOSS,
           "policy/approx_kl",
-          MetricNames.APPROXIMATE_KL,
+          MetricNames.KL_TO_OLD,
           "policy/clipfrac",
           MetricNames.POLICY_CLIP_FRACTION,
           "values/clipfrac",
@@ -116,6 +116,7 @@ final class TrlxStep {
         figures.merge(MetricNames.POLICY_ENTROPY, share * entropy, Double::sum);
         computed += miniBatch.batch().tokens();
       }
+      figures.put(MetricNames.RATIO_VARIANCE, figures.get(MetricNames.RATIO));
       if (!Double.isFinite(loss)) {
         throw RlhfException.nonFinite(
             "the loss is " + loss + " at step " + (optimization.steps() + 1));

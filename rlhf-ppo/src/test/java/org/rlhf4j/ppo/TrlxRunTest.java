@@ -118,6 +118,11 @@ class TrlxRunTest {
     assertEquals(1, ratios[0], 1e-5);
     assertEquals(1, ratios[6], 1e-5);
     assertNotEquals(1, ratios[5], 1e-5);
+    // trlX's approx_kl is this estimate, not TRL's of the same name.
+    List<Double> toOld = GroupRuns.column(rows, "policy/kl_to_old_avg");
+    assertEquals(0, toOld.get(6), 1e-9);
+    assertTrue(toOld.get(5) > 1e-6, toOld.toString());
+    assertEquals(List.of(), GroupRuns.column(rows, "policy/approxkl_avg"));
   }
 
   @Test

@@ -151,7 +151,7 @@ public final class RaftTrainer {
                 TokenLoss.meanOverTargets(),
                 training.activationCheckpointing());
         if (run.checkpoint() == null && held != null) {
-          Rollout found = evaluate(run, rollouts, held);
+          Rollout found = run.aside(() -> evaluate(run, rollouts, held));
           if (found == null) {
             return run.metricRows();
           }
@@ -401,7 +401,7 @@ public final class RaftTrainer {
       state.iterationDone(state.reward());
       return true;
     }
-    Rollout found = evaluate(run, rollouts, held);
+    Rollout found = run.aside(() -> evaluate(run, rollouts, held));
     if (found == null) {
       return false;
     }

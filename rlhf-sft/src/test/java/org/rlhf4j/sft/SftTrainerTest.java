@@ -36,6 +36,7 @@ import org.rlhf4j.core.data.ScoreRow;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.GenerationConfig;
 import org.rlhf4j.core.generate.GenerationRun;
+import org.rlhf4j.core.report.ClockedConsole;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Provenance;
@@ -44,6 +45,7 @@ import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.core.train.TrainingRun;
 
@@ -206,9 +208,18 @@ class SftTrainerTest {
         List.of(
             "{\"prompt\": \"say 3: \", \"completion\": \"abab\"}",
             "{\"prompt\": \"say \", \"completion\": \"b\"}"));
-    new SftTrainer(
-            builder("out").set("eval_dataset_path", held.toString()).build(), RunContext.silent())
+    ClockedConsole clocked = new ClockedConsole();
+    RunContext context =
+        new RunContext(
+            clocked.console(),
+            new StopSignal(),
+            row -> clocked.pass(row.containsKey("loss") ? 1 : 8),
+            List.of());
+    new SftTrainer(builder("out").set("eval_dataset_path", held.toString()).build(), context)
         .train();
+    // The evaluations' time is not that of the steps.
+    assertTrue(
+        clocked.text().contains("\ntrain: 2 steps in 2.0 s · 1 steps/s · loss "), clocked.text());
     Path prompts = temporary.resolve("prompts.jsonl");
     Files.write(prompts, List.of("{\"prompt\": \"say 3: \"}", "{\"prompt\": \"say \"}"));
     for (int step : new int[] {0, 2}) {

@@ -11,6 +11,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 
 /**
@@ -105,6 +106,27 @@ public final class Console {
     Progress progress = new Progress(this, phase, total, unit);
     phases.push(progress);
     return progress;
+  }
+
+  /**
+   * Runs what is no part of the phases under way, as an evaluation amid a training: their clocks
+   * stand still meanwhile, so that their rates and remaining times stay those of their own units.
+   */
+  public <T> T aside(Supplier<T> body) {
+    List<Progress> stopped = stopClocks();
+    try {
+      return body.get();
+    } finally {
+      startClocks(stopped);
+    }
+  }
+
+  private synchronized List<Progress> stopClocks() {
+    return phases.stream().filter(Progress::stop).toList();
+  }
+
+  private synchronized void startClocks(List<Progress> stopped) {
+    stopped.forEach(Progress::goOn);
   }
 
   /** One line of text. */

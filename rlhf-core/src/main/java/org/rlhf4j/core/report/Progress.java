@@ -7,7 +7,7 @@ import java.util.Map;
 
 /**
  * One phase of work on the {@link Console}: how far, how fast, how long still. Nothing is shown for
- * a phase of less than two seconds.
+ * a phase of less than two seconds. What is done {@linkplain Console#aside aside} takes no time.
  */
 public final class Progress implements AutoCloseable {
   private static final double SHORTEST_SHOWN_S = 2;
@@ -20,8 +20,10 @@ public final class Progress implements AutoCloseable {
   private final String phase;
   private final long total;
   private final String unit;
-  private final long startNanos;
   private final Map<String, Double> numbers = new LinkedHashMap<>();
+  private long startNanos;
+  private long stoppedNanos;
+  private boolean stopped;
   private long resumedAt;
   private long done;
   private boolean shown;
@@ -136,7 +138,23 @@ public final class Progress implements AutoCloseable {
         .toList();
   }
 
+  /** Stops the clock; says whether it ran. */
+  boolean stop() {
+    if (stopped) {
+      return false;
+    }
+    stopped = true;
+    stoppedNanos = console.nanoTime();
+    return true;
+  }
+
+  /** Lets the clock go on from where it was stopped. */
+  void goOn() {
+    stopped = false;
+    startNanos += console.nanoTime() - stoppedNanos;
+  }
+
   private double elapsed() {
-    return (console.nanoTime() - startNanos) * 1e-9;
+    return ((stopped ? stoppedNanos : console.nanoTime()) - startNanos) * 1e-9;
   }
 }

@@ -2,22 +2,33 @@ package org.rlhf4j.core.train;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import org.rlhf4j.core.report.MetricNames;
 
 /** Gathers steps until a row of training metrics is due. */
 final class MetricsWindow {
   private double lossSum;
   private final Map<String, Double> figureSums = new LinkedHashMap<>();
+  private final Map<String, Double> squareSums = new LinkedHashMap<>();
   private long steps;
   private long tokens;
   private TrainingPosition.LastStep last;
+  private final LongSupplier nanoTime;
   private long tokensSince;
-  private long sinceNanos = System.nanoTime();
+  private long sinceNanos;
+
+  /** Begins to wait for steps, by such a clock. */
+  MetricsWindow(LongSupplier nanoTime) {
+    this.nanoTime = nanoTime;
+    this.sinceNanos = nanoTime.getAsLong();
+  }
 
   /** Goes on where a checkpoint stopped. */
   void restore(TrainingPosition.Window window) {
     lossSum = window.lossSum();
     figureSums.putAll(window.figureSums());
+    squareSums.putAll(window.squareSums());
     steps = window.steps();
     tokens = window.tokens();
     last = window.last();
@@ -26,14 +37,20 @@ final class MetricsWindow {
   /** For a checkpoint. */
   TrainingPosition.Window state() {
     return new TrainingPosition.Window(
-        lossSum, new LinkedHashMap<>(figureSums), steps, tokens, last);
+        lossSum,
+        new LinkedHashMap<>(figureSums),
+        new LinkedHashMap<>(squareSums),
+        steps,
+        tokens,
+        last);
   }
 
   /**
    * Takes in a step.
    *
-   * @param figures further ones, the same for every step, of which the row has the means, or the
-   *     {@linkplain MetricNames#isMaximum largest}
+   * @param figures further ones, the same for every step, of which the row has the means, the
+   *     {@linkplain MetricNames#isMaximum largest} or the {@linkplain MetricNames#isVariance
+   *     variance}
    */
   void add(
       Optimization.Update update,
@@ -43,13 +60,27 @@ final class MetricsWindow {
       Map<String, ? extends Number> figures) {
     lossSum += loss;
     figures.forEach(
-        (name, value) ->
-            figureSums.merge(
-                name, value.doubleValue(), MetricNames.isMaximum(name) ? Math::max : Double::sum));
+        (name, value) -> {
+          double number = value.doubleValue();
+          figureSums.merge(name, number, MetricNames.isMaximum(name) ? Math::max : Double::sum);
+          if (MetricNames.isVariance(name)) {
+            squareSums.merge(name, number * number, Double::sum);
+          }
+        });
     steps++;
     tokens += stepTokens;
     tokensSince += stepTokens;
     last = new TrainingPosition.LastStep(epoch, update.gradientNorm(), update.learningRate());
+  }
+
+  /** Runs what is no part of the training: its time is not counted. */
+  <T> T aside(Supplier<T> body) {
+    long begun = nanoTime.getAsLong();
+    try {
+      return body.get();
+    } finally {
+      sinceNanos += nanoTime.getAsLong() - begun;
+    }
   }
 
   /** Whether no step waits for a row. */
@@ -69,16 +100,25 @@ final class MetricsWindow {
     row.put(MetricNames.GRAD_NORM, last.gradientNorm());
     row.put(MetricNames.LEARNING_RATE, last.learningRate());
     figureSums.forEach(
-        (name, sum) -> row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps));
+        (name, sum) -> {
+          if (!MetricNames.isVariance(name)) {
+            row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps);
+          } else if (steps > 1) {
+            double squares = Math.max(0, squareSums.get(name) - sum * sum / steps);
+            row.put(name, squares / (steps - 1));
+          }
+        });
     row.putAll(more);
     row.put(MetricNames.NUM_TOKENS, tokens);
-    row.put(MetricNames.TOKENS_PER_SECOND, tokensSince / ((System.nanoTime() - sinceNanos) / 1e9));
+    row.put(
+        MetricNames.TOKENS_PER_SECOND, tokensSince / ((nanoTime.getAsLong() - sinceNanos) / 1e9));
     lossSum = 0;
     figureSums.clear();
+    squareSums.clear();
     steps = 0;
     tokensSince = 0;
     last = null;
-    sinceNanos = System.nanoTime();
+    sinceNanos = nanoTime.getAsLong();
     return row;
   }
 }

@@ -15,9 +15,10 @@ final class RunMetrics implements AutoCloseable {
   private final MetricsLog log;
   private final TensorBoardLog tensorBoard;
   private final RunContext.MetricsListener listener;
-  private final MetricsWindow window = new MetricsWindow();
+  private final MetricsWindow window = new MetricsWindow(System::nanoTime);
   private final Map<String, Object> firstRow = new LinkedHashMap<>();
   private final long startedNanos;
+  private final long earlierEpisodes;
 
   private RunMetrics(
       MetricsLog log,
@@ -26,6 +27,7 @@ final class RunMetrics implements AutoCloseable {
       long startedNanos) {
     this.startedNanos = startedNanos;
     this.log = log;
+    this.earlierEpisodes = log.rows().stream().mapToLong(RunMetrics::episode).max().orElse(0);
     this.tensorBoard = tensorBoard;
     this.listener = listener;
   }
@@ -80,13 +82,21 @@ final class RunMetrics implements AutoCloseable {
     Map<String, Object> row = new LinkedHashMap<>();
     row.put(MetricNames.STEP, step);
     row.putAll(values);
-    row.put(MetricNames.ELAPSED_S, (System.nanoTime() - startedNanos) / 1e9);
+    double elapsed = (System.nanoTime() - startedNanos) / 1e9;
+    row.put(MetricNames.ELAPSED_S, elapsed);
+    if (values.containsKey(MetricNames.EPISODE)) {
+      row.put(MetricNames.EPISODES_PER_SECOND, (episode(values) - earlierEpisodes) / elapsed);
+    }
     row.putAll(SystemStats.now().metrics());
     log.append(row);
     if (tensorBoard != null) {
       tensorBoard.append(row);
     }
     listener.metrics(row);
+  }
+
+  private static long episode(Map<String, ?> row) {
+    return row.get(MetricNames.EPISODE) instanceof Number episodes ? episodes.longValue() : 0;
   }
 
   /** All rows so far. */

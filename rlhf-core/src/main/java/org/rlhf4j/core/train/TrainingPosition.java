@@ -44,12 +44,18 @@ record TrainingPosition(
    *
    * @param lossSum of the losses of the steps since
    * @param figureSums of the other figures of these steps, by name; of some the largest
+   * @param squareSums of the squares of those figures of which the row has the variance, by name
    * @param steps since
    * @param tokens of the whole run so far
    * @param last what is known of the last of these steps; null where there are none
    */
   record Window(
-      double lossSum, Map<String, Double> figureSums, long steps, long tokens, LastStep last) {}
+      double lossSum,
+      Map<String, Double> figureSums,
+      Map<String, Double> squareSums,
+      long steps,
+      long tokens,
+      LastStep last) {}
 
   /**
    * A step that waits for its row of metrics.
@@ -91,7 +97,7 @@ record TrainingPosition(
     Path file = folder.resolve(RunFolder.PROGRESS_FILE);
     try {
       TrainingPosition position = JSON.readValue(file.toFile(), TrainingPosition.class);
-      if (position.window.figureSums == null
+      if (position.window.squareSums == null
           || position.numerics.device == null
           || position.numerics.products == null) {
         throw RlhfException.input(

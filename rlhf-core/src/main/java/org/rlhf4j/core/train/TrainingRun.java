@@ -477,13 +477,25 @@ public final class TrainingRun implements AutoCloseable {
   }
 
   /**
+   * Runs what is no part of the training, as an evaluation: the clocks of progress bars and of
+   * {@link MetricNames#TOKENS_PER_SECOND} stand still meanwhile.
+   */
+  public <T> T aside(Supplier<T> body) {
+    return console().aside(() -> metrics.window().aside(body));
+  }
+
+  /**
    * Runs an evaluation, which may break off with {@link StopSignal.Stopped}: the checkpoint that
    * follows says so, and the run goes on with the evaluation.
    */
   public void evaluation(Runnable body) {
     evaluationPending = true;
     try {
-      body.run();
+      aside(
+          () -> {
+            body.run();
+            return null;
+          });
       evaluationPending = false;
     } catch (StopSignal.Stopped e) {
       console().line("the evaluation after step " + step + " was broken off");
@@ -558,6 +570,14 @@ public final class TrainingRun implements AutoCloseable {
 
   /** Writes a checkpoint. */
   public void save(double epoch) {
+    aside(
+        () -> {
+          writeCheckpoint(epoch);
+          return null;
+        });
+  }
+
+  private void writeCheckpoint(double epoch) {
     metrics.sync();
     try (AtomicFolder written = AtomicFolder.create(folder.checkpoint(step));
         TensorScope scope = torch().scope()) {

@@ -119,6 +119,54 @@ class ConsoleTest {
         text());
   }
 
+  /** Two steps of a second each, 8 s of evaluation between them: 1 step/s, so 2 s are left. */
+  @Test
+  void whatIsDoneAsideTakesNoTimeOfThePhasesUnderWay() {
+    Console terminal = new Console(out, true, false, 90, () -> nanos);
+    try (Progress progress = terminal.progress("train", 4, "steps")) {
+      nanos += 1_000_000_000;
+      progress.advance(1);
+      terminal.aside(
+          () -> {
+            nanos += 2_000_000_000;
+            terminal.aside(() -> nanos += 2_000_000_000);
+            try (Progress evaluation = terminal.progress("evaluate", 4, "rows")) {
+              nanos += 4_000_000_000L;
+              evaluation.advance(2);
+            }
+            bytes.reset();
+            progress.number("reward", 2);
+            progress.advance(0);
+            return null;
+          });
+      assertEquals("", text());
+      nanos += 1_000_000_000;
+      progress.advance(1);
+      assertEquals(
+          CLEAR + "train  50 % ██████████░░░░░░░░░░ 2/4 steps · 1 steps/s · 2.0 s left · reward 2",
+          text());
+      bytes.reset();
+    }
+    assertEquals(CLEAR + "train: 2 of 4 steps in 2.0 s · 1 steps/s · reward 2\n", text());
+  }
+
+  @Test
+  void whatIsDoneAsideMayFail() {
+    try (Progress progress = plain.progress("train", 4, "steps")) {
+      assertThrows(
+          IllegalStateException.class,
+          () ->
+              plain.aside(
+                  () -> {
+                    nanos += 8_000_000_000L;
+                    throw new IllegalStateException();
+                  }));
+      nanos += 2_000_000_000;
+      progress.advance(1);
+    }
+    assertEquals("train: 1 of 4 steps in 2.0 s · 0.5 steps/s\n", text());
+  }
+
   @Test
   void aShortPhaseIsNotShown() {
     try (Progress progress = plain.progress("score", 10, "texts")) {

@@ -411,16 +411,14 @@ public final class GroupTrainer {
     }
   }
 
-  /** How much the rewards of a group differ. */
+  /** How much the rewards differ. */
   private void addComparison(GroupRollout rollout, Map<String, Object> figures) {
+    if (rollout.size() > 1) {
+      figures.put(MetricNames.REWARD_STD, Spread.of(rollout.scores()).unbiasedDeviation());
+    }
     if (rollout.groupSize() > 1) {
       double[][] rewards = rollout.shaped(rolling.shaping());
-      double deviations = 0;
-      for (double[] ofGroup : rewards) {
-        deviations += Spread.of(ofGroup).unbiasedDeviation();
-      }
       double without = GroupAdvantages.groupsWithoutSpread(rewards);
-      figures.put(MetricNames.REWARD_STD, deviations / rewards.length);
       figures.put(MetricNames.FRAC_REWARD_ZERO_STD, without / rewards.length);
     }
     if (rollout.referenceLogProbs() != null) {

@@ -30,18 +30,27 @@ public final class ReinforcePlusPlus {
   public static double[][] advantages(
       double[][] kl, double[] scores, double coefficient, double gamma) {
     Lengths.require("scores", scores.length, kl.length);
+    double[][] bounded = bounded(kl);
     double[][] returns = new double[kl.length][];
     for (int row = 0; row < kl.length; row++) {
-      double[] bounded = new double[kl[row].length];
-      for (int t = 0; t < bounded.length; t++) {
-        bounded[t] = bounded(kl[row][t], LARGEST_KL);
-      }
       double score = bounded(scores[row], LARGEST_SCORE);
-      double[] rewards = RewardShaping.rewards(bounded, coefficient, score);
+      double[] rewards = RewardShaping.rewards(bounded[row], coefficient, score);
       // With values of 0 and λ = 1 the advantage is the discounted sum.
       returns[row] = Advantages.gae(rewards, new double[rewards.length], gamma, 1).advantages();
     }
     return Whitening.normalize(returns);
+  }
+
+  /**
+   * The KL that tokens pay for, held within ±10.
+   *
+   * @param kl {@code [responses][tokens]}
+   * @return likewise
+   */
+  public static double[][] bounded(double[][] kl) {
+    return Arrays.stream(kl)
+        .map(row -> Arrays.stream(row).map(each -> bounded(each, LARGEST_KL)).toArray())
+        .toArray(double[][]::new);
   }
 
   /** Share of the responses whose score is held within ±10. */

@@ -78,7 +78,8 @@ public final class ReinforcePlusPlusTrainer {
       double[][] kl;
       if (beta > 0) {
         kl = rollout.kl(config.klEstimator());
-        double penalty = Arrays.stream(kl).flatMapToDouble(Arrays::stream).sum() / kl.length;
+        double[][] paid = ReinforcePlusPlus.bounded(kl);
+        double penalty = Arrays.stream(paid).flatMapToDouble(Arrays::stream).sum() / kl.length;
         figures.put(MetricNames.OBJECTIVE_NON_SCORE_REWARD, -beta * penalty);
         figures.put(MetricNames.KL_CLIP_FRACTION, ReinforcePlusPlus.clippedKl(kl));
       } else {

@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -175,7 +176,13 @@ class GroupTrainersTest {
     List<Map<String, Object>> metrics =
         Method.GRPO.train(runs.builder(Method.GRPO, "out").build(), RunContext.silent(), byPrompt);
     assertEquals(List.of(1.0, 1.0), column(metrics, "frac_reward_zero_std"));
-    assertEquals(List.of(0.0, 0.0), column(metrics, "reward_std"));
+    // Over all responses the rewards, 0 or 1, do differ: n p (1 - p) is the sum of the squares.
+    for (int rollout = 0; rollout < 2; rollout++) {
+      double share = column(metrics, "reward").get(rollout);
+      double expected = Math.sqrt(16 * share * (1 - share) / 15);
+      assertEquals(expected, column(metrics, "reward_std").get(rollout), 1e-12);
+    }
+    assertTrue(Collections.max(column(metrics, "reward_std")) > 0);
     assertEquals(List.of(0.0, 0.0), column(metrics, "grad_norm"));
     metrics = runs.train(Method.GRPO, "other");
     assertTrue(column(metrics, "frac_reward_zero_std").get(0) < 1);
@@ -375,12 +382,20 @@ class GroupTrainersTest {
   void whatReinforcePlusPlusHoldsWithinBoundsIsCounted() {
     RewardFunction large =
         completions -> completions.stream().mapToDouble(c -> c.sample() == 0 ? -11 : 10).toArray();
-    Record config =
-        runs.builder(Method.REINFORCE_PP, "out", keys("check_invariants=false;beta=0.05")).build();
+    String far = "check_invariants=false;beta=0.05;kl_estimator=k2;learning_rate=1";
+    Record config = runs.builder(Method.REINFORCE_PP, "out", keys(far)).build();
     List<Map<String, Object>> metrics =
         Method.REINFORCE_PP.train(config, RunContext.silent(), large);
     assertEquals(List.of(0.25, 0.25), column(metrics, "objective/scores_clipfrac"));
-    assertEquals(List.of(0.0, 0.0), column(metrics, "objective/kl_clipfrac"));
+    // Four of -11 and twelve of 10: the mean is 4.75, the sum of the squared distances 1323.
+    assertEquals(Math.sqrt(1323 / 15.0), column(metrics, "reward_std").get(0), 1e-12);
+    List<Double> held = column(metrics, "objective/kl_clipfrac");
+    assertEquals(0.0, held.get(0));
+    // One step of this size leads far away; what is then paid is held within bounds too.
+    assertTrue(held.get(1) > 0.5, held.toString());
+    double mostPaid = 0.05 * 10 * column(metrics, "completions/mean_length").get(1);
+    assertEquals(
+        -0.75 * mostPaid, column(metrics, "objective/non_score_reward").get(1), 0.25 * mostPaid);
     double[][] kl = {{0, 10, -10.5}, {11}};
     assertEquals(0.5, ReinforcePlusPlus.clippedKl(kl));
   }
