@@ -29,6 +29,7 @@ import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunContext;
+import org.rlhf4j.ppo.group.GroupRuns;
 
 /** Whole runs that follow trlX. */
 class TrlxRunTest {
