@@ -81,6 +81,8 @@ class DemoTest {
     new PpoAblations(folder, little(1), larger, List.of(11L, 12L), context()).run(FirstOnly.class);
     List<String[]> learned = rows("ppo-ablations.csv");
     assertEquals(6 * 2, learned.size());
+    String keys = Files.readString(folder.resolve("apart-11/config.yaml"));
+    assertTrue(keys.contains("\nshare_trunk: false\n"), keys);
     // With the same layers trained, two models learn what they learn on one trunk.
     for (int run = 0; run < 2; run++) {
       for (int column = 2; column < 5; column++) {
