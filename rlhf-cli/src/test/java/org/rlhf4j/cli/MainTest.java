@@ -330,6 +330,7 @@ class MainTest {
             "missing_eos_penalty: none",
             "length_penalty: 0.0",
             "num_layers_unfrozen: -1",
+            "share_trunk: true",
             "num_value_layers_unfrozen: 0",
             "value_model_name_or_path: none",
             "value_learning_rate: none",

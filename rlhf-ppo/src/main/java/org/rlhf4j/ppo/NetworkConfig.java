@@ -18,6 +18,13 @@ public record NetworkConfig(
         int numLayersUnfrozen,
     @Key(
             doc =
+                "Policy and reference share what num_layers_unfrozen freezes, so that it is held and"
+                    + " computed once. false: each has its own, as two models side by side; the same"
+                    + " numbers, to see what sharing saves.",
+            defaultValue = "true")
+        boolean shareTrunk,
+    @Key(
+            doc =
                 "Blocks of a value branch of its own, copied from the top; 0: the value head reads the"
                     + " last hidden state.",
             defaultValue = "0",
@@ -47,6 +54,10 @@ public record NetworkConfig(
         numLayersUnfrozen != 0,
         "num_layers_unfrozen: found 0, which leaves nothing to train; allowed: -1 (all) or at least"
             + " 1");
+    problems.require(
+        shareTrunk || numLayersUnfrozen != -1,
+        "share_trunk false: needs num_layers_unfrozen of at least 1, and so no use_peft; with -1 no"
+            + " blocks are frozen that could be shared");
     problems.require(
         valueModelNameOrPath == null || valueNetwork == ValueNetwork.SEPARATE,
         "value_model_name_or_path: needs value_network separate; the other value networks start from"

@@ -36,7 +36,9 @@ public record PpoConfig(
     @Flattened UpdateConfig update,
     @Flattened NetworkConfig network,
     @Key(
-            doc = "Keeps what the frozen blocks make of a roll-out for all its epochs.",
+            doc =
+                "Keeps what the frozen blocks make of a roll-out for all its epochs; with share_trunk"
+                    + " false they are computed again each time.",
             defaultValue = "true")
         boolean cacheTrunk,
     @Key(
@@ -104,9 +106,17 @@ public record PpoConfig(
         "value_learning_rate "
             + network.valueLearningRate()
             + " needs a learning_rate above 0: both follow one schedule");
+    if (!network.shareTrunk()) {
+      problems.warnUnused("with share_trunk false", "cache_trunk");
+    }
     if (trlxCompat != TrlxCompat.NONE) {
       checkTrlx(problems);
     }
+  }
+
+  /** Whether the trunk's states of a roll-out are kept. */
+  boolean keepsTrunk() {
+    return cacheTrunk && network.shareTrunk() && trlxCompat == TrlxCompat.NONE;
   }
 
   private void checkTrlx(Problems problems) {
@@ -119,6 +129,7 @@ public record PpoConfig(
     onlyClean(problems, update.targetKl() == null, "target_kl");
     onlyClean(problems, rollout.missingEosPenalty() == null, "missing_eos_penalty");
     onlyClean(problems, rollout.lengthPenalty() == 0, "length_penalty");
+    onlyClean(problems, network.shareTrunk(), "share_trunk");
     onlyClean(problems, network.valueNetwork() == ValueNetwork.POLICY_HEAD, "value_network");
     onlyClean(
         problems,

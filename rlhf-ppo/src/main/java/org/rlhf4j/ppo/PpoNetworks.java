@@ -35,8 +35,8 @@ import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.ppo.rollout.NetworkTable;
 
 /**
- * The networks of PPO: a policy and its frozen reference, which share their first blocks, and a
- * value network on what it reads of them.
+ * The networks of PPO: a policy and its frozen reference, which share their first blocks unless
+ * they are kept apart, and a value network on what it reads of them.
  */
 public final class PpoNetworks implements AutoCloseable {
   /** The file that the value network's weights are kept in. */
@@ -55,7 +55,7 @@ public final class PpoNetworks implements AutoCloseable {
    * @param type that is computed with; value heads are always fp32
    * @param lora the policy's adapters; null to train weights of its own
    * @param seed of whatever is drawn
-   * @param numLayersUnfrozen see {@link ModelLoader#hydra}
+   * @param numLayersUnfrozen see {@link ModelLoader.Split}
    * @param value the kind of value network
    * @param numValueLayersUnfrozen blocks of the value network's own, counted from the last
    * @param valueModel what a separate value network starts as: a reward model or a language model;
@@ -63,6 +63,7 @@ public final class PpoNetworks implements AutoCloseable {
    * @param temperature what logits are divided by, as when the responses were drawn
    * @param recording how passes with a graph are made
    * @param embeddings what is trained before the first block
+   * @param shareTrunk whether policy and reference share what is frozen
    */
   public record Options(
       ElementType type,
@@ -74,8 +75,9 @@ public final class PpoNetworks implements AutoCloseable {
       ModelFolder valueModel,
       double temperature,
       Recording recording,
-      EmbeddingTraining embeddings) {
-    /** With a frozen trunk. */
+      EmbeddingTraining embeddings,
+      boolean shareTrunk) {
+    /** With a frozen trunk that is shared. */
     public Options(
         ElementType type,
         LoraSpec lora,
@@ -96,7 +98,8 @@ public final class PpoNetworks implements AutoCloseable {
           valueModel,
           temperature,
           recording,
-          EmbeddingTraining.NONE);
+          EmbeddingTraining.NONE,
+          true);
     }
   }
 
@@ -119,8 +122,8 @@ public final class PpoNetworks implements AutoCloseable {
             torch,
             start,
             new ModelLoader.Options(options.type(), true, options.lora(), options.seed()),
-            options.numLayersUnfrozen(),
-            options.embeddings());
+            new ModelLoader.Split(
+                options.numLayersUnfrozen(), options.embeddings(), options.shareTrunk()));
     boolean complete = false;
     try {
       PpoNetworks networks =
@@ -282,7 +285,7 @@ public final class PpoNetworks implements AutoCloseable {
    * trained.
    *
    * @param trunk the states behind the common blocks, {@code [tokens, hidden]}; null where there
-   *     are none, and where they do not stay the same
+   *     are none, where they do not stay the same, and where each model has its own
    * @param branch the reference's states that the value branch reads, likewise; null where it reads
    *     none, and where they are the trunk's
    */

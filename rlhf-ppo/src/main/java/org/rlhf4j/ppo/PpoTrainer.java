@@ -237,7 +237,8 @@ public final class PpoTrainer {
             value == null ? null : ModelFolder.open(Path.of(value)),
             config.rollout().sampling().temperature(),
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL,
-            config.trlxCompat().embeddings()));
+            config.trlxCompat().embeddings(),
+            network.shareTrunk()));
   }
 
   /**
@@ -360,7 +361,7 @@ public final class PpoTrainer {
 
   /** The trunk states of the roll-out under way, those that were there before made again. */
   private TrunkCache cache(Parts parts, PpoState state, RolloutPlan plan) {
-    if (!config.cacheTrunk() || followsTrlx()) {
+    if (!config.keepsTrunk()) {
       return null;
     }
     return state.isRolledOut()

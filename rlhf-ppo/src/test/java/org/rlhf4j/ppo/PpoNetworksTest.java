@@ -27,6 +27,8 @@ import org.rlhf4j.core.checkpoint.StoredType;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.model.CausalLm;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.EmbeddingTraining;
 import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.LmHead;
 import org.rlhf4j.core.model.LoraSpec;
@@ -37,6 +39,7 @@ import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.Weights;
 import org.rlhf4j.core.testing.Shared;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.torch.LiveTensors;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
@@ -313,11 +316,9 @@ class PpoNetworksTest {
    * reference, have the numbers and gradients of two models that share no weight and no state.
    */
   @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void aSharedTrunkIsTwoModels(boolean kept) throws IOException {
-    PpoNetworks.Options options =
-        new PpoNetworks.Options(
-            ElementType.FP32, null, 3, 2, ValueNetwork.POLICY_HEAD, 0, null, 1, Recording.FULL);
+  @CsvSource({"true, false", "true, true", "false, false"})
+  void aSharedTrunkIsTwoModels(boolean shared, boolean kept) throws IOException {
+    PpoNetworks.Options options = split(2, shared);
     TokenBatch batch = TokenBatch.ofTargets(ROWS);
     Path folder = Files.createDirectory(temporary.resolve("policy"));
     try (Torch torch = Torch.open("cpu");
@@ -373,6 +374,83 @@ class PpoNetworksTest {
               names(top).get(i));
         }
       }
+    }
+  }
+
+  private static PpoNetworks.Options split(int unfrozen, boolean shared) {
+    return new PpoNetworks.Options(
+        ElementType.FP32,
+        null,
+        3,
+        unfrozen,
+        ValueNetwork.POLICY_HEAD,
+        0,
+        null,
+        1,
+        Recording.FULL,
+        EmbeddingTraining.NONE,
+        shared);
+  }
+
+  /** The embedding is a frozen weight of the policy: the reference has another one, or the same. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void modelsApartHaveNoWeightInCommon(boolean shared) {
+    TokenBatch batch = TokenBatch.ofTargets(ROWS);
+    try (Torch torch = Torch.open("cpu")) {
+      long before = LiveTensors.count(torch);
+      try (PpoNetworks networks = PpoNetworks.load(torch, model(), split(2, shared));
+          TensorScope scope = torch.scope()) {
+        PpoNetworks.Scored first = networks.score(batch, null);
+        assertArrayEquals(first.logProbs(), first.referenceLogProbs());
+        Tensor embedding = networks.policy().weights().get(0);
+        torch.ops().fill(scope, embedding, 5 * embedding.extent(1), new float[] {0.5f, -0.25f});
+        PpoNetworks.Scored second = networks.score(batch, null);
+        assertFalse(Arrays.equals(first.logProbs(), second.logProbs()));
+        assertEquals(!shared, Arrays.equals(first.referenceLogProbs(), second.referenceLogProbs()));
+        // What each computes for itself is nothing that could be kept for both.
+        assertEquals(shared, networks.states(scope, batch).trunk() != null);
+      }
+      assertEquals(before, LiveTensors.count(torch));
+    }
+  }
+
+  /**
+   * Hand arithmetic: a block is 2 norms, 4 matrices and their biases, {@code 12 d² + 13 d}; the
+   * policy's top has two of them, the last norm and a head of its own.
+   */
+  @ParameterizedTest
+  @CsvSource({"2, true", "2, false", "4, true", "4, false"})
+  void theTableSaysWhatThereIs(int unfrozen, boolean shared) {
+    try (Torch torch = Torch.open("cpu");
+        PpoNetworks networks = PpoNetworks.load(torch, model(), split(unfrozen, shared))) {
+      DecoderSpec spec = networks.reference().decoder().spec();
+      long width = spec.embedding().width();
+      long head = spec.vocabularySize() * width;
+      long embeddings = head + spec.maxPositions() * width;
+      long block = 12 * width * width + 13 * width;
+      long norm = 2 * width;
+      long frozen = embeddings + (4 - unfrozen) * block;
+      long top = unfrozen * block + norm + head;
+      List<NetworkTable.Line> expected = new ArrayList<>();
+      String ofTop = unfrozen == 4 ? "layers 0 to 3" : "layers 2 to 3";
+      String ofFrozen = unfrozen == 4 ? "embeddings" : "embeddings, layers 0 to 1";
+      if (shared && unfrozen == 4) {
+        expected.add(new NetworkTable.Line("reference", ofTop, frozen + top - head, false));
+        expected.add(new NetworkTable.Line("policy", ofTop, top, true));
+      } else if (shared) {
+        expected.add(new NetworkTable.Line("trunk, shared by all", ofFrozen, frozen, false));
+        expected.add(new NetworkTable.Line("reference, its top", ofTop, top - head, false));
+        expected.add(new NetworkTable.Line("policy, its top", ofTop, top, true));
+      } else {
+        expected.add(
+            new NetworkTable.Line("reference", "layers 0 to 3", frozen + top - head, false));
+        expected.add(new NetworkTable.Line("policy, its frozen part", ofFrozen, frozen, false));
+        expected.add(new NetworkTable.Line("policy, its top", ofTop, top, true));
+      }
+      long valueHead = 2 * width * width + 2 * width + 2 * width + 1;
+      expected.add(new NetworkTable.Line("value head", "", valueHead, true));
+      assertEquals(expected, networks.table().lines());
     }
   }
 

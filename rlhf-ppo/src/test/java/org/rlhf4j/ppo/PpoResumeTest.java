@@ -53,6 +53,7 @@ class PpoResumeTest {
     HEAD("num_layers_unfrozen", "1"),
     /** With a reward for each token. */
     DENSE("num_layers_unfrozen", "1"),
+    APART("num_layers_unfrozen", "1", "share_trunk", "false"),
     REFERENCE_BRANCH(
         "num_layers_unfrozen",
         "1",
@@ -201,6 +202,7 @@ class PpoResumeTest {
   @CsvSource({
     "HEAD, fp32, false",
     "DENSE, fp32, false",
+    "APART, fp32, false",
     "REFERENCE_BRANCH, fp32, false",
     "SEPARATE, fp32, false",
     "LORA, fp32, false",

@@ -35,6 +35,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.checkpoint.SafetensorsFile;
+import org.rlhf4j.core.checkpoint.TensorInfo;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.report.Console;
@@ -231,6 +233,52 @@ class PpoTrainerTest {
       assertEquals(8, one.size());
       for (int i = 0; i < one.size(); i++) {
         assertEquals(one.get(i), two.get(i), 1e-5 * Math.max(1, one.get(i)), name + " " + i);
+      }
+    }
+  }
+
+  /** A whole run, the weights behind it included. */
+  @ParameterizedTest
+  @CsvSource({
+    "policy_head, 0, false",
+    "policy_head, 0, true",
+    "policy_head, 1, false",
+    "reference_branch, 1, true"
+  })
+  void modelsApartLearnWhatASharedTrunkLearns(String network, int layers, boolean checkpointing)
+      throws IOException {
+    for (boolean shared : new boolean[] {true, false}) {
+      ConfigBuilder<PpoConfig> builder =
+          builder("shared-" + shared)
+              .set("learning_rate", 1e-3)
+              .set("share_trunk", shared)
+              .set("value_network", network)
+              .set("num_value_layers_unfrozen", layers)
+              .set("activation_checkpointing", !shared && checkpointing)
+              .set("entropy_coef", 0.01);
+      assertEquals(!shared, shown(builder, SMALL_IDS).contains("policy, its frozen part"));
+    }
+    Path one = temporary.resolve("shared-true");
+    Path other = temporary.resolve("shared-false");
+    List<Map<String, Object>> expected = SameRuns.metrics(one);
+    List<Map<String, Object>> found = SameRuns.metrics(other);
+    assertEquals(10, expected.size());
+    for (int i = 0; i < expected.size(); i++) {
+      assertEquals(expected.get(i).keySet(), found.get(i).keySet());
+      for (String name : expected.get(i).keySet()) {
+        if (expected.get(i).get(name) instanceof Number number) {
+          double is = ((Number) found.get(i).get(name)).doubleValue();
+          double tolerance = 1e-5 * Math.max(1, Math.abs(number.doubleValue()));
+          assertEquals(number.doubleValue(), is, tolerance, name + " of row " + i);
+        }
+      }
+    }
+    for (String file : List.of("model.safetensors", "value_head.safetensors")) {
+      SafetensorsFile expectedFile = SafetensorsFile.open(one.resolve(file));
+      SafetensorsFile foundFile = SafetensorsFile.open(other.resolve(file));
+      for (TensorInfo tensor : expectedFile.tensors()) {
+        String name = tensor.name();
+        assertArrayEquals(expectedFile.readFloats(name), foundFile.readFloats(name), 1e-5f, name);
       }
     }
   }
@@ -466,6 +514,22 @@ class PpoTrainerTest {
       String message = refused(builder("out").set(one[0], one[1])).getMessage();
       assertTrue(message.contains(one[2]), message);
     }
+  }
+
+  @Test
+  void modelsApartNeedAFrozenPartAndKeepNothing() {
+    ConfigBuilder<PpoConfig> all =
+        builder("out").set("num_layers_unfrozen", -1).set("share_trunk", false);
+    String message = refused(all).getMessage();
+    assertTrue(message.contains("share_trunk false: needs num_layers_unfrozen"), message);
+    List<String> warnings = new ArrayList<>();
+    ConfigBuilder<PpoConfig> apart = builder("out").set("share_trunk", false);
+    PpoConfig config = apart.onWarning(warnings::add).build();
+    assertEquals(List.of(), warnings);
+    assertFalse(config.keepsTrunk());
+    assertTrue(builder("out").build().keepsTrunk());
+    apart.set("cache_trunk", false).build();
+    assertEquals(List.of("cache_trunk has no effect with share_trunk false"), warnings);
   }
 
   @Test

@@ -131,7 +131,8 @@ class TrlxRolloutTest {
                 null,
                 1,
                 Recording.FULL,
-                version.embeddings()));
+                version.embeddings(),
+                true));
     fill(torch, networks.policy().trained(), models.resolve("policy1.safetensors"));
     Weights head = networks.trained(1).get(1).weights();
     assertEquals(4, fill(torch, head, models.resolve("expected.safetensors")));

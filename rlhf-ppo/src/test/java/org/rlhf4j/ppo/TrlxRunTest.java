@@ -157,6 +157,7 @@ class TrlxRunTest {
     "target_kl, 0.1",
     "missing_eos_penalty, 1",
     "length_penalty, 0.1",
+    "share_trunk, false",
     "value_network, separate",
     "num_value_layers_unfrozen, 1",
   })

@@ -67,7 +67,8 @@ class TrlxStepTest {
             null,
             1,
             Recording.FULL,
-            TrlxCompat.HEAD.embeddings());
+            TrlxCompat.HEAD.embeddings(),
+            true);
     try (Torch torch = Torch.open("cpu");
         PpoNetworks networks = PpoNetworks.load(torch, start, options)) {
       TrlxStep.Settings settings =

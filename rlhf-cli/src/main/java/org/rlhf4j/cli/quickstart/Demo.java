@@ -11,7 +11,7 @@ public final class Demo {
   /** Which experiment. */
   public enum Name {
     /** Proxy and gold reward against the distance from the SFT model. */
-    OVER_OPTIMISATION("over-optimisation", 6),
+    OVER_OPTIMISATION("over-optimisation", 12),
     /** Networks of PPO beside each other. */
     PPO_ABLATIONS("ppo-ablations", 4);
 
@@ -48,7 +48,7 @@ public final class Demo {
       @Key(doc = "The first seed.", defaultValue = "42", atLeast = 0) long seed,
       @Key(
               doc =
-                  "How many seeds, two at a time; none: 6 for over-optimisation, 4 for"
+                  "How many seeds, two at a time; none: 12 for over-optimisation, 4 for"
                       + " ppo-ablations.",
               defaultValue = Key.NONE,
               atLeast = 2)

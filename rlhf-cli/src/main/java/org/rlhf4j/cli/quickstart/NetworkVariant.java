@@ -6,6 +6,7 @@ import java.util.Map;
 /** Ways to set up PPO's networks. The first is what the others differ from. */
 enum NetworkVariant {
   HYDRA("hydra: 2 layers trained, value head", Map.of()),
+  APART("the same 2 layers, full reference", Map.of("share_trunk", false)),
   FULL("all layers trained, full reference", Map.of("num_layers_unfrozen", -1)),
   // A branch of as many layers as the policy trains would read the trunk on either side, so that
   // both were the same network.

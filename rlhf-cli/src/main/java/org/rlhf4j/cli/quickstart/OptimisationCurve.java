@@ -13,10 +13,10 @@ import java.util.stream.IntStream;
  * <p>What is said of a curve's peak is measured, in each run, at the point where the other runs
  * have theirs: the highest of noisy numbers is too high, and in a run that did not choose it is
  * not. The runs choose for each other, so their numbers are not quite independent: of flat curves
- * that are nothing but noise up to 5 in 100 seem to fall surely, where it should be 2.5. What they
- * have in common would make their differences from another method's peak seem far surer than they
- * are: there, each run is measured where the mean of all of them is highest, too high in either
- * method alike.
+ * that are nothing but noise up to 5 in 100 seem to fall surely with 6 seeds, and up to 7 with 12,
+ * where it should be 2.5. What they have in common would make their differences from another
+ * method's peak seem far surer than they are: there, each run is measured where the mean of all of
+ * them is highest, too high in either method alike.
  *
  * @param method how it is called
  * @param runs one for each seed, at least two; points in the order of effort and as many in each

@@ -53,7 +53,7 @@ final class OverOptimisation {
    * @param evaluateEvery roll-outs or iterations between two policies that are looked at
    */
   record Sizes(Recipe world, int drawn, List<Integer> bestOf, int evaluateEvery) {
-    /** Under 20 minutes on two cores for six seeds. */
+    /** Under 15 minutes on two cores for twelve seeds. */
     static Sizes standard() {
       return new Sizes(
           new Recipe(

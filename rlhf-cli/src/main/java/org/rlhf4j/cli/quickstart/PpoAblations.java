@@ -9,11 +9,13 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.IntStream;
 import org.rlhf4j.cli.quickstart.NetworkCosts.Cost;
 import org.rlhf4j.cli.quickstart.NetworkCosts.Seconds;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.config.DtypeChoice;
 import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.train.Compute;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.reward.ModelReward;
@@ -59,8 +61,11 @@ final class PpoAblations {
 
   private static final List<Comparison> COMPARISONS =
       List.of(
-          // As other libraries train; with the same layers trained, hydra's numbers are those of
-          // two models that share nothing.
+          new Comparison(
+              "the same 2 layers beside a full reference, not hydra",
+              NetworkVariant.APART,
+              NetworkVariant.HYDRA),
+          // As other libraries train.
           new Comparison(
               "all layers trained beside a full reference, not the upper 2",
               NetworkVariant.FULL,
@@ -91,6 +96,13 @@ final class PpoAblations {
     learnedTable(learned);
     costTable(measured);
     comparisonTable(learned, measured);
+    console.line(
+        "  "
+            + sharing(
+                learned.get(NetworkVariant.HYDRA),
+                learned.get(NetworkVariant.APART),
+                measured.get(NetworkVariant.HYDRA),
+                measured.get(NetworkVariant.APART)));
     console.line("Data       " + folder.resolve(CSV_FILE));
     console.line("           " + folder.resolve(COSTS_FILE));
   }
@@ -261,6 +273,26 @@ final class PpoAblations {
         .line(
             "  interval: Student's, over %d seeds; with 0 in it a difference is not shown, nor ruled out"
                 .formatted(seeds.size()));
+  }
+
+  /** What it does that policy and reference share what is frozen. */
+  static String sharing(List<Learned> hydra, List<Learned> apart, Cost ofHydra, Cost ofApart) {
+    return "hydra: gold, proxy and KL are at most %s, %s and %s from those of models apart in any seed; %s times as long, %s MiB"
+        .formatted(
+            Format.number(furthest(hydra, apart, Learned::gold)),
+            Format.number(furthest(hydra, apart, Learned::proxy)),
+            Format.number(furthest(hydra, apart, Learned::kl)),
+            fixed("%.2f", ofHydra.seconds(Seconds::all) / ofApart.seconds(Seconds::all)),
+            fixed("%+.0f", ofHydra.peakMib() - ofApart.peakMib()));
+  }
+
+  private static double furthest(
+      List<Learned> one, List<Learned> other, ToDoubleFunction<Learned> value) {
+    return IntStream.range(0, one.size())
+        .mapToDouble(
+            i -> Math.abs(value.applyAsDouble(one.get(i)) - value.applyAsDouble(other.get(i))))
+        .max()
+        .orElseThrow();
   }
 
   private static Estimate mean(List<Learned> runs, ToDoubleFunction<Learned> value) {

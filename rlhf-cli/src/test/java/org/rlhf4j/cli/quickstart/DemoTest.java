@@ -80,7 +80,17 @@ class DemoTest {
     NetworkCosts.Sizes larger = new NetworkCosts.Sizes(new RandomModel.Size(3, 32), 2, 2, 1);
     new PpoAblations(folder, little(1), larger, List.of(11L, 12L), context()).run(FirstOnly.class);
     List<String[]> learned = rows("ppo-ablations.csv");
-    assertEquals(5 * 2, learned.size());
+    assertEquals(6 * 2, learned.size());
+    String keys = Files.readString(folder.resolve("apart-11/config.yaml"));
+    assertTrue(keys.contains("\nshare_trunk: false\n"), keys);
+    // With the same layers trained, two models learn what they learn on one trunk.
+    for (int run = 0; run < 2; run++) {
+      for (int column = 2; column < 5; column++) {
+        double expected = Double.parseDouble(learned.get(run)[column]);
+        assertEquals(expected, Double.parseDouble(learned.get(2 + run)[column]), 1e-3);
+      }
+      assertEquals("apart", learned.get(2 + run)[0]);
+    }
     // Whether the trunk is kept changes no number; all other networks learn something else.
     byte[] kept = model("hydra");
     assertArrayEquals(kept, model("not-cached"));
@@ -92,13 +102,13 @@ class DemoTest {
     assertFalse(Arrays.equals(policy, reference));
     // One roll-out of each is counted.
     List<String[]> costs = rows("ppo-ablations-costs.csv");
-    assertEquals(5, costs.size());
+    assertEquals(6, costs.size());
     for (String[] row : costs) {
       assertTrue(Double.parseDouble(row[2]) > 0 && Double.parseDouble(row[4]) > 0, row[0]);
     }
     String shown = screen.toString(StandardCharsets.UTF_8);
-    double first = Double.parseDouble(learned.get(2)[2]) - Double.parseDouble(learned.get(0)[2]);
-    double second = Double.parseDouble(learned.get(3)[2]) - Double.parseDouble(learned.get(1)[2]);
+    double first = Double.parseDouble(learned.get(4)[2]) - Double.parseDouble(learned.get(0)[2]);
+    double second = Double.parseDouble(learned.get(5)[2]) - Double.parseDouble(learned.get(1)[2]);
     String paired =
         String.format(
             Locale.ROOT, "%+.2f ± %.2f", (first + second) / 2, Math.abs(first - second) / 2);
@@ -115,6 +125,23 @@ class DemoTest {
         shown);
     assertTrue(
         shown.matches("(?s).*the trunk not cached +\\+0\\.00 +\\+0\\.00 to \\+0\\.00 .*"), shown);
+  }
+
+  @Test
+  void whatSharingDoesIsSaid() {
+    List<PpoAblations.Learned> hydra =
+        List.of(new PpoAblations.Learned(1, 3, 1, 10), new PpoAblations.Learned(2, 2, 1, 12));
+    List<PpoAblations.Learned> apart =
+        List.of(new PpoAblations.Learned(1, 3, 1.25, 10), new PpoAblations.Learned(2, 2.5, 1, 11));
+    assertEquals(
+        "hydra: gold, proxy and KL are at most 0.5, 0.25 and 1 from those of models apart in any"
+            + " seed; 0.40 times as long, -150 MiB",
+        PpoAblations.sharing(hydra, apart, cost(1, 0.5, 0.5, 100), cost(1, 1, 3, 250)));
+  }
+
+  private static NetworkCosts.Cost cost(double sample, double score, double update, double mib) {
+    NetworkCosts.Seconds seconds = new NetworkCosts.Seconds(sample, score, update);
+    return new NetworkCosts.Cost(List.of(new NetworkCosts.Measured(List.of(seconds), mib)));
   }
 
   /** A command line that trains the first variant, and checks the others' keys. */

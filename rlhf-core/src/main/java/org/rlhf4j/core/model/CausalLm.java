@@ -43,7 +43,7 @@ public final class CausalLm implements AutoCloseable {
     this.head = new LmHead(torch, spec.head(), places);
   }
 
-  /** The parameters, those of an adapter aside; of a hydra's policy, the frozen model's. */
+  /** The parameters, those of an adapter aside; of a hydra's policy, the frozen ones. */
   public Weights weights() {
     return places.base();
   }

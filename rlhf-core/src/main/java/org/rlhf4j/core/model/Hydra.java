@@ -7,7 +7,8 @@ import org.rlhf4j.core.torch.TensorScope;
 
 /**
  * A policy that is trained and the frozen reference that it started as. Both have their first
- * blocks in common, which are then computed once for the two of them (the hydra of trlX).
+ * blocks in common, which are then computed once for the two of them (the hydra of trlX), unless
+ * they are kept apart.
  */
 public final class Hydra implements AutoCloseable {
   /** Stands for all layers, see {@link ModelLoader#hydra}. */
@@ -19,17 +20,18 @@ public final class Hydra implements AutoCloseable {
   private final Weights shared;
 
   /**
-   * What policy and reference have in common.
+   * The policy's blocks that stay as they were.
    *
    * @param layers number of blocks
    * @param trained how many of the policy's trained parameters stand before them
+   * @param shared whether they, and the embeddings before them, are the reference's own
    */
-  record Trunk(int layers, int trained) {}
+  record Trunk(int layers, int trained, boolean shared) {}
 
   /**
    * A policy and its reference.
    *
-   * @param shared weights that neither of them closes; null where one of them does
+   * @param shared weights that neither of them closes; null where they close all
    */
   Hydra(CausalLm policy, CausalLm reference, Trunk trunk, Weights shared) {
     this.policy = policy;
@@ -48,11 +50,14 @@ public final class Hydra implements AutoCloseable {
     return reference;
   }
 
-  /**
-   * How many blocks both have in common; 0 where they share nothing that could be computed once.
-   */
+  /** How many blocks stay as they were; 0 where there are none below the trained ones. */
   public int trunkLayers() {
     return trunk.layers();
+  }
+
+  /** Whether what stays as it was is there once for both, not once for each. */
+  public boolean isTrunkShared() {
+    return trunk.shared();
   }
 
   /** Whether what the common blocks compute stays the same while the policy is trained. */
@@ -76,7 +81,7 @@ public final class Hydra implements AutoCloseable {
    * @return {@code [tokens, hidden]}; null where there are none
    */
   public Tensor trunk(TensorScope scope, TokenBatch batch) {
-    return trunk.layers() == 0
+    return trunk.layers() == 0 || !trunk.shared()
         ? null
         : policy.decoder().statesBefore(scope, batch, null, trunk.layers());
   }

@@ -67,25 +67,43 @@ public final class ModelLoader {
   }
 
   /**
+   * What of a language model is trained, and what stays as it was.
+   *
+   * @param unfrozen the number of blocks, counted from the last, that are trained together with
+   *     what stands behind them; the blocks before them are frozen. -1 trains everything and shares
+   *     nothing
+   * @param embeddings what is trained before the first block
+   * @param shared whether the frozen blocks are there once for both models; else each has its own,
+   *     which is only of use to see what sharing saves
+   */
+  public record Split(int unfrozen, EmbeddingTraining embeddings, boolean shared) {
+    /**
+     * Checks that there is something to be held twice, which stays as it is.
+     *
+     * @throws IllegalArgumentException if there is not
+     */
+    public Split {
+      if (!shared && (unfrozen == Hydra.ALL || embeddings != EmbeddingTraining.NONE)) {
+        throw new IllegalArgumentException(
+            "models apart have frozen embeddings and a number of blocks");
+      }
+    }
+  }
+
+  /**
    * Loads a language model twice over, once frozen and once to be trained, with one set of weights
    * for what both have in common. The caller closes it.
    *
    * @param options with an adapter, the frozen model is the other one without the adapter
-   * @param unfrozen the number of blocks, counted from the last, that are trained together with
-   *     what stands behind them; the blocks before them are frozen and shared. -1 trains everything
-   *     and shares nothing
-   * @param embeddings what is trained before the first block
+   * @param split where what is trained begins
    * @throws org.rlhf4j.core.RlhfException if the folder holds no language model, or the number does
    *     not fit it
    */
-  public static Hydra hydra(
-      Torch torch,
-      ModelFolder folder,
-      Options options,
-      int unfrozen,
-      EmbeddingTraining embeddings) {
+  public static Hydra hydra(Torch torch, ModelFolder folder, Options options, Split split) {
     ModelFamilies.Model model = requireCausalLm(folder);
     int layers = model.spec().layers();
+    int unfrozen = split.unfrozen();
+    EmbeddingTraining embeddings = split.embeddings();
     if (unfrozen == 0 || unfrozen < Hydra.ALL || unfrozen > layers) {
       throw RlhfException.config(
           "num_layers_unfrozen: %d; allowed: -1 for all layers, or 1 to %d, the layers of %s"
@@ -100,7 +118,7 @@ public final class ModelLoader {
                 + " one of them out");
       }
       CausalLm policy = causalLm(torch, folder, options);
-      return new Hydra(policy, reference(policy, folder), new Hydra.Trunk(0, 0), null);
+      return new Hydra(policy, reference(policy, folder), new Hydra.Trunk(0, 0, true), null);
     }
     Weights.Source source = source(folder, model);
     Weights base = new Weights(torch, model.parameters(), source, options.type(), false);
@@ -131,12 +149,19 @@ public final class ModelLoader {
                     from,
                     target)
             : source;
-    WeightPlaces places = copies(torch, base, trained.parameters(), isCopied, ofCopies);
+    boolean shared = split.shared();
+    Weights below =
+        shared
+            ? base
+            : new Weights(
+                torch, model.parameters().subList(0, first), source, options.type(), false);
+    WeightPlaces places = copies(torch, below, trained.parameters(), isCopied, ofCopies);
+    int trainedBelow = trunkLayers == 0 ? 0 : layout.blockAt(0) - firstOfEmbeddings;
     return new Hydra(
-        new CausalLm(torch, trained.spec(), places, false),
-        new CausalLm(torch, model.spec(), frozen, false),
-        new Hydra.Trunk(trunkLayers, trunkLayers == 0 ? 0 : layout.blockAt(0) - firstOfEmbeddings),
-        base);
+        new CausalLm(torch, trained.spec(), places, !shared),
+        new CausalLm(torch, model.spec(), frozen, !shared),
+        new Hydra.Trunk(trunkLayers, trainedBelow, shared),
+        shared ? base : null);
   }
 
   /**

@@ -56,7 +56,10 @@ class EmbeddingTrainingTest {
     try (Torch torch = Torch.open("cpu");
         Hydra hydra =
             ModelLoader.hydra(
-                torch, start, new ModelLoader.Options(ElementType.FP32, true), 1, embeddings)) {
+                torch,
+                start,
+                new ModelLoader.Options(ElementType.FP32, true),
+                new ModelLoader.Split(1, embeddings, true))) {
       List<String> names =
           hydra.policy().trained().parameters().stream().map(ParameterSpec::name).toList();
       TreeSet<String> found = new TreeSet<>(names);

@@ -72,7 +72,10 @@ final class GroupNetworks implements AutoCloseable {
     }
     Hydra hydra =
         ModelLoader.hydra(
-            torch, start, loaded, options.numLayersUnfrozen(), EmbeddingTraining.NONE);
+            torch,
+            start,
+            loaded,
+            new ModelLoader.Split(options.numLayersUnfrozen(), EmbeddingTraining.NONE, true));
     return new GroupNetworks(torch, hydra.policy(), hydra, options);
   }
 

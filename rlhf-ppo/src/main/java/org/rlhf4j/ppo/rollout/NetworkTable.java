@@ -36,7 +36,15 @@ public record NetworkTable(List<Line> lines) {
           new Line("model, shared; without adapters the reference", range(0, layers), all, false));
       lines.add(new Line("policy's adapters", range(0, layers), policy, true));
     } else {
-      if (trunk > 0) {
+      if (!hydra.isTrunkShared()) {
+        lines.add(new Line("reference", range(0, layers), all, false));
+        lines.add(
+            new Line(
+                "policy, its frozen part",
+                "embeddings" + (trunk > 0 ? ", " + range(0, trunk) : ""),
+                count(trained.weights().parameters()),
+                false));
+      } else if (trunk > 0) {
         long own = policy;
         if (!trained.decoder().spec().equals(reference.decoder().spec())) {
           // The head of the policy is a copy of the embedding, which the reference's top has not.
@@ -59,7 +67,11 @@ public record NetworkTable(List<Line> lines) {
         lines.add(new Line("reference", range(0, layers), all, false));
       }
       lines.add(
-          new Line(trunk > 0 ? "policy, its top" : "policy", range(trunk, layers), policy, true));
+          new Line(
+              trunk > 0 || !hydra.isTrunkShared() ? "policy, its top" : "policy",
+              range(trunk, layers),
+              policy,
+              true));
     }
     return new NetworkTable(lines);
   }
