@@ -44,6 +44,7 @@ import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.ppo.rollout.NetworkTable;
 
 /** The networks' gradients, and what must not change any number. */
 class PpoNetworksTest {
