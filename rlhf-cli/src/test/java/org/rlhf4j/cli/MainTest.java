@@ -28,9 +28,13 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigKey;
 import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.StopSignal;
 
 class MainTest {
+  /** That nothing listens at does not matter: a server is not asked by a look. */
+  private static final String SERVER = "http://127.0.0.1:1";
+
   @TempDir Path folder;
   private final ByteArrayOutputStream out = new ByteArrayOutputStream();
   private final ByteArrayOutputStream err = new ByteArrayOutputStream();
@@ -79,8 +83,17 @@ class MainTest {
 
   @BeforeEach
   void files() throws IOException {
-    model = Files.createDirectory(folder.resolve("a model"));
-    data = Files.writeString(folder.resolve("rows.jsonl"), "");
+    model = TinyModel.causalLm(folder.resolve("a model"), 1);
+    Path config = model.resolve("config.json");
+    // The longest max_length of the defaults.
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replaceFirst("(\"max_position_embeddings\": )" + TinyModel.POSITIONS, "$11024"));
+    data =
+        Files.writeString(
+            folder.resolve("rows.jsonl"),
+            "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n");
   }
 
   private ExitCode run(List<Verb<?>> verbs, String... args) {
@@ -255,7 +268,7 @@ class MainTest {
     for (Row row : rows) {
       boolean takesReward = !row.verb().equals("sft") && !row.verb().equals("reward");
       String extra = takesReward ? "--reward_model_name_or_path" : "--seed";
-      String value = takesReward ? model.toString() : "42";
+      String value = takesReward ? SERVER : "42";
       ExitCode code =
           run(
               Verbs.ALL,
@@ -304,7 +317,9 @@ class MainTest {
             "--dataset_path",
             data.toString(),
             "--output_dir",
-            "o");
+            "o",
+            "--reward_model_name_or_path",
+            SERVER);
     assertEquals(ExitCode.DONE, code, errors().toString());
     for (String line :
         List.of(
@@ -372,7 +387,9 @@ class MainTest {
                   "--dataset_path",
                   data.toString(),
                   "--output_dir",
-                  "o");
+                  "o",
+                  "--reward_model_name_or_path",
+                  SERVER);
           assertEquals(ExitCode.DONE, code, errors().toString());
           for (String line : Stream.concat(common.stream(), lines.stream()).toList()) {
             assertTrue(out().contains("\n" + line + "\n"), verb + " " + line);

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 
@@ -50,9 +51,18 @@ public final class ReinforcePlusPlusTrainer {
    * @throws RlhfException on unusable input, and on numbers that are not finite
    */
   public List<Map<String, Object>> train() {
+    return training().train();
+  }
+
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    training().check(checks);
+  }
+
+  private GroupTraining training() {
     GroupTraining.Keys keys =
         new GroupTraining.Keys(config, config.training(), config.rollout(), config.group());
-    return new GroupTraining(new Method(), keys, context, reward).train();
+    return new GroupTraining(new Method(), keys, context, reward);
   }
 
   private final class Method implements GroupMethod {

@@ -50,15 +50,31 @@ public final class Generator implements AutoCloseable {
    * @param eosIds the ids that end a response
    */
   public Generator(CausalLm model, Tokenizer tokenizer, SamplingConfig config, int[] eosIds) {
-    if (tokenizer == null && !config.stop().isEmpty()) {
-      throw RlhfException.config(
-          "stop: stop strings need a tokenizer, and the model folder has none");
-    }
+    requireStops(tokenizer, config);
     this.model = model;
     this.tokenizer = tokenizer;
     this.config = config;
     this.eosIds = eosIds.clone();
     this.sampler = new Sampler(model.torch(), config);
+  }
+
+  private static void requireStops(Tokenizer tokenizer, SamplingConfig config) {
+    if (tokenizer == null && !config.stop().isEmpty()) {
+      throw RlhfException.config(
+          "stop: stop strings need a tokenizer, and the model folder has none");
+    }
+  }
+
+  /**
+   * Looks at what {@link #of} reads of a folder.
+   *
+   * @param vocabulary the model's
+   * @throws RlhfException as there
+   */
+  public static void check(
+      ModelFolder folder, int vocabulary, Tokenizer tokenizer, SamplingConfig config) {
+    ModelGenerationConfig.of(folder, vocabulary);
+    requireStops(tokenizer, config);
   }
 
   /**
