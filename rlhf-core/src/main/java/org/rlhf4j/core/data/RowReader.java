@@ -318,7 +318,9 @@ public final class RowReader {
       return 0;
     }
     if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
-      throw new UnusableRow("margin must be a finite number, is " + typeName(node));
+      throw new UnusableRow(
+          "margin must be a finite number, is "
+              + (node.isNumber() ? node.doubleValue() : typeName(node)));
     }
     return node.doubleValue();
   }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.data.EncodedDataset;
 
 /**
  * What is found where somebody looks, before anything is run, at what a configuration names. A
@@ -63,6 +64,18 @@ public final class Checks {
   /** Adds something to show where nothing stops the run. */
   public void fact(String name, String text) {
     facts.add(new Fact(name, text));
+  }
+
+  /** Reads rows, and tells what became of them; null where they would stop the run. */
+  public <T> EncodedDataset<T> data(String name, Supplier<EncodedDataset<T>> load) {
+    EncodedDataset<T> read = look(load);
+    if (read != null) {
+      List<String> lines = read.report().lines();
+      for (int i = 0; i < lines.size(); i++) {
+        fact(i == 0 ? name : "", lines.get(i));
+      }
+    }
+    return read;
   }
 
   /** What there is to show, in the order of looking. */

@@ -191,14 +191,7 @@ public final class RunCheck implements AutoCloseable {
       checks.warn(name + ": not looked at, since its rows are read with model and tokenizer");
       return null;
     }
-    EncodedDataset<T> read = checks.look(() -> load.load(paths));
-    if (read != null) {
-      List<String> lines = read.report().lines();
-      for (int i = 0; i < lines.size(); i++) {
-        checks.fact(i == 0 ? name : "", lines.get(i));
-      }
-    }
-    return read;
+    return checks.data(name, () -> load.load(paths));
   }
 
   @Override

@@ -45,7 +45,7 @@ final class RunRows {
 
   /** See {@link TrainingRun#encoder}. */
   RowEncoder encoder(DecoderSpec spec) {
-    return encoder(spec, longest(spec));
+    return encoder(spec, longest(spec)).limitedBy(limit(spec));
   }
 
   /** See {@link TrainingRun#promptEncoder}. */
@@ -57,7 +57,14 @@ final class RunRows {
                   + " and the model's context")
               .formatted(maxNewTokens, longest(spec)));
     }
-    return encoder(spec, longest);
+    return encoder(spec, longest)
+        .limitedBy(limit(spec) + ", of which max_new_tokens takes " + maxNewTokens);
+  }
+
+  private String limit(DecoderSpec spec) {
+    return training.maxLength() <= spec.maxPositions()
+        ? "max_length is " + training.maxLength()
+        : "the model's context (max_position_embeddings) is " + spec.maxPositions();
   }
 
   private RowEncoder encoder(DecoderSpec spec, int longest) {
