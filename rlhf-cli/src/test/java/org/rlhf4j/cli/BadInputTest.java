@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -419,6 +420,31 @@ class BadInputTest {
       whole.stop(0);
     }
     assertTrue(Files.exists(output.resolve("model.safetensors")));
+  }
+
+  @Test
+  void aServerOfRewardsThatIsNotThereIsNamedAtOnce() throws IOException {
+    int port;
+    try (ServerSocket socket = new ServerSocket(0)) {
+      port = socket.getLocalPort();
+    }
+    String url = "http://127.0.0.1:" + port;
+    CommandLineRun run =
+        CommandLineRun.of(
+            tiny.train(
+                "raft", output, "--reward_model_name_or_path", url, "--reward_timeout_s", "1"));
+    assertEquals(ExitCode.ENVIRONMENT, run.code(), run.errors().toString());
+    List<String> told =
+        run.out().lines().filter(line -> line.contains("it is asked again")).toList();
+    assertEquals(1, told.size(), run.out());
+    assertTrue(
+        told.get(0)
+            .matches(
+                "Warning: "
+                    + url
+                    + "/get_reward: cannot be reached: the connection is refused; it is asked again,"
+                    + " for [01]\\.\\d s more \\(reward_timeout_s 1\\)"),
+        told.get(0));
   }
 
   @Test

@@ -3,10 +3,7 @@ package org.rlhf4j.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,7 +18,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.rlhf4j.core.ExitCode;
-import org.rlhf4j.core.train.StopSignal;
 
 /** {@code validate} looks into the models and rows of a configuration, and changes nothing. */
 class ValidateTest {
@@ -46,18 +42,10 @@ class ValidateTest {
   }
 
   private ExitCode run(List<String> words) {
-    ByteArrayOutputStream stdout = new ByteArrayOutputStream();
-    ByteArrayOutputStream stderr = new ByteArrayOutputStream();
-    Session session =
-        new Session(
-            new PrintStream(stdout, true, StandardCharsets.UTF_8),
-            new PrintStream(stderr, true, StandardCharsets.UTF_8),
-            new StopSignal(),
-            words);
-    ExitCode code = Main.run(Verbs.ALL, session);
-    out = stdout.toString(StandardCharsets.UTF_8);
-    errors = stderr.toString(StandardCharsets.UTF_8).lines().toList();
-    return code;
+    CommandLineRun run = CommandLineRun.of(words);
+    out = run.out();
+    errors = run.errors();
+    return run.code();
   }
 
   private Map<String, Integer> content() throws IOException {

@@ -58,7 +58,8 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
           new HttpReward(
               ServerUrl.parse(name),
               RewardToken.fromEnvironment(),
-              HttpReward.Options.standard(batchSize, seconds));
+              HttpReward.Options.standard(batchSize, seconds),
+              run.console()::warn);
       // The server's own limit counts, which its attempts share.
       TimedReward heard = new TimedReward(server, 0, run.stop());
       return new OpenReward(name, name, heard, heard::close, Integer.MAX_VALUE);
