@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -250,6 +251,39 @@ class MainTest {
       assertTrue(oneLine.contains("--threads=N CPU threads to compute with"));
       assertEquals(List.of(), errors());
     }
+  }
+
+  @Test
+  void helpHasItsKeysUnderHeadings() {
+    assertEquals(ExitCode.DONE, run(Verbs.ALL, "sft", "--help"));
+    String heading = "";
+    Map<String, String> headings = new LinkedHashMap<>();
+    for (String line : out().lines().toList()) {
+      if (line.matches("\\S.*:|")) {
+        heading = line;
+      } else if (line.startsWith("      --")) {
+        headings.put(line.strip().split("=")[0], heading);
+      }
+    }
+    assertEquals(
+        List.of(
+            "",
+            "Model, rows and output:",
+            "Numbers, device and seed:",
+            "Batches and the length of the run:",
+            "Learning rate and optimizer:",
+            "How rows are read:",
+            "Memory and adapters:",
+            "Metrics, evaluation and checkpoints:",
+            "Packing:"),
+        headings.values().stream().distinct().toList());
+    assertEquals("", headings.get("--config"));
+    assertEquals("Model, rows and output:", headings.get("--model_name_or_path"));
+    assertEquals("Model, rows and output:", headings.get("--eval_dataset_path"));
+    assertEquals("Learning rate and optimizer:", headings.get("--max_grad_norm"));
+    assertEquals("Memory and adapters:", headings.get("--lora_r"));
+    assertEquals("Packing:", headings.get("--packing_strategy"));
+    assertEquals("", headings.get("--threads"));
   }
 
   @Test
