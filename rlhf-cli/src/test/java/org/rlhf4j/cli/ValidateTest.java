@@ -197,6 +197,32 @@ class ValidateTest {
   }
 
   @Test
+  void whatNeedsTexts() throws IOException {
+    try (Stream<Path> all = Files.list(tiny.model)) {
+      for (Path file : all.filter(path -> path.toString().contains("token")).toList()) {
+        Files.delete(file);
+      }
+    }
+    Path ids = write("ids.jsonl", "{\"input_ids\": [1, 2, 3]}");
+    finds(
+        ExitCode.CONFIG,
+        tiny.train("raft", output, "--dataset_path", ids.toString(), "--stop", "x"),
+        "error: reward_model_name_or_path: "
+            + tiny.rewardModel
+            + " reads texts, and "
+            + tiny.model
+            + " has no tokenizer to make them",
+        "error: stop: stop strings need a tokenizer, and the model folder has none");
+    finds(
+        ExitCode.INPUT,
+        tiny.train("sft", output),
+        "error: "
+            + tiny.rows
+            + ":1: a row of text needs a tokenizer, and the model folder has no tokenizer.json; give"
+            + " rows of input_ids");
+  }
+
+  @Test
   void aServerIsNotAsked() {
     assertEquals(ExitCode.DONE, validate(tiny.train("raft", output, REWARD, "http://127.0.0.1:1")));
     assertTrue(

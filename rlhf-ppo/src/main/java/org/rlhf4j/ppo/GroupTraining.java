@@ -212,7 +212,7 @@ final class GroupTraining {
             (folder, lora) -> ModelLoader.checkHydra(folder, lora, unfrozen),
             checks)) {
       OpenReward.check(run, rolling.rewardSource(), run.longestRow());
-      run.generation(rolling.sampling());
+      Generator.check(run, rolling.sampling());
       int newTokens = rolling.sampling().maxNewTokens();
       run.trainData(paths -> load(run.promptEncoder(newTokens), paths).data());
       if (training.effectiveEvalStrategy() != EvalStrategy.NO) {

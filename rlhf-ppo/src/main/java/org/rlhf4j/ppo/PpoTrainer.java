@@ -299,7 +299,7 @@ public final class PpoTrainer {
             checks)) {
       PpoNetworks.checkValue(run, config.network());
       OpenReward.check(run, config.rollout().rewardSource(), run.longestRow());
-      run.generation(config.rollout().sampling());
+      Generator.check(run, config.rollout().sampling());
       if (followsTrlx() && run.readsRows()) {
         List<String> stops = config.rollout().sampling().stop();
         checks.look(() -> TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), stops));

@@ -215,7 +215,7 @@ public final class RaftTrainer {
   public void check(Checks checks) {
     try (RunCheck run = new RunCheck(config, training, ModelLoader::checkCausalLm, checks)) {
       OpenReward.check(run, config.rewardSource(), run.longestRow());
-      run.generation(config.sampling());
+      Generator.check(run, config.sampling());
       if (run.readsRows()) {
         checks.require(() -> requireTexts(run.tokenizer()));
       }

@@ -22,6 +22,7 @@ import org.rlhf4j.core.text.TokenStream;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Samples responses. A prompt is read once for all its samples, prompts of similar length are
@@ -75,6 +76,14 @@ public final class Generator implements AutoCloseable {
       ModelFolder folder, int vocabulary, Tokenizer tokenizer, SamplingConfig config) {
     ModelGenerationConfig.of(folder, vocabulary);
     requireStops(tokenizer, config);
+  }
+
+  /** As {@link #check(ModelFolder, int, Tokenizer, SamplingConfig)}, for a run that samples. */
+  public static void check(RunCheck run, SamplingConfig config) {
+    if (run.readsRows()) {
+      int vocabulary = run.spec().vocabularySize();
+      run.checks().require(() -> check(run.start(), vocabulary, run.tokenizer(), config));
+    }
   }
 
   /**

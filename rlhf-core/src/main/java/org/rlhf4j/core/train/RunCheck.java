@@ -8,8 +8,6 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
-import org.rlhf4j.core.generate.Generator;
-import org.rlhf4j.core.generate.SamplingConfig;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelFamilies;
@@ -126,14 +124,6 @@ public final class RunCheck implements AutoCloseable {
   /** Whether model and tokenizer can be read, which everything about rows needs. */
   public boolean readsRows() {
     return readsRows;
-  }
-
-  /** Looks at what a generator reads of the model's folder. */
-  public void generation(SamplingConfig sampling) {
-    if (readsRows) {
-      checks.require(
-          () -> Generator.check(start, model.spec().vocabularySize(), tokenizer, sampling));
-    }
   }
 
   /** See {@link TrainingRun#longestRow}; 0 where the model cannot be read. */
