@@ -197,6 +197,32 @@ class ValidateTest {
   }
 
   @Test
+  void theVerbsThatAskAModel() throws IOException {
+    List<String> serve =
+        List.of("serve-reward", "--model_name_or_path", tiny.rewardModel.toString());
+    assertEquals(ExitCode.DONE, validate(serve), errors.toString());
+    assertTrue(out.contains("\n# reward  " + tiny.rewardModel + " (llama, "), out);
+    String found =
+        "error: "
+            + tiny.model.resolve("config.json")
+            + ": expected a reward model (LlamaForSequenceClassification), found a language model";
+    finds(
+        ExitCode.INPUT,
+        List.of("serve-reward", "--model_name_or_path", tiny.model.toString()),
+        found);
+    for (String verb : List.of("generate", "score")) {
+      List<String> words = new ArrayList<>(List.of(verb));
+      words.addAll(List.of("--model_name_or_path", tiny.model.toString()));
+      words.addAll(List.of("--dataset_path", tiny.rows.toString()));
+      words.addAll(List.of("--output_path", folder.resolve("o.jsonl").toString()));
+      Map<String, Integer> before = content();
+      assertEquals(ExitCode.DONE, validate(words), errors.toString());
+      assertEquals(before, content());
+      assertTrue(out.contains("rows: 40 read, 40 kept, 0 dropped, 0 truncated\n"), out);
+    }
+  }
+
+  @Test
   void whatNeedsTexts() throws IOException {
     try (Stream<Path> all = Files.list(tiny.model)) {
       for (Path file : all.filter(path -> path.toString().contains("token")).toList()) {
