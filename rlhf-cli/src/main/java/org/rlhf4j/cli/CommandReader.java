@@ -3,13 +3,16 @@ package org.rlhf4j.cli;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigBuilder;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
@@ -62,6 +65,30 @@ final class CommandReader<C extends Record> {
         .unmatchedArgumentsAllowed(true)
         .posixClusteredShortOptionsAllowed(false);
     this.commandLine = new CommandLine(spec).setExpandAtFiles(false);
+    commandLine
+        .getHelpSectionMap()
+        .put(UsageMessageSpec.SECTION_KEY_OPTION_LIST, help -> optionList(help, type));
+  }
+
+  /** The options, with the record's headings between them, all in the same two columns. */
+  private static String optionList(CommandLine.Help help, Class<? extends Record> type) {
+    Map<String, String> headings = new HashMap<>();
+    Config.keys(type).forEach(key -> headings.put("--" + key.name(), key.heading()));
+    StringBuilder text = new StringBuilder();
+    String heading = "";
+    CommandLine.Help.Layout layout = help.createDefaultLayout();
+    for (OptionSpec option : help.commandSpec().options()) {
+      // What every verb has stands above the headings, and below them.
+      String next = headings.getOrDefault(option.longestName(), "");
+      if (!next.equals(heading)) {
+        text.append(layout).append(System.lineSeparator());
+        text.append(next.isEmpty() ? "" : next + ":" + System.lineSeparator());
+        heading = next;
+        layout = help.createDefaultLayout();
+      }
+      layout.addOption(option, help.parameterLabelRenderer());
+    }
+    return text.append(layout).toString();
   }
 
   private static OptionSpec option(String name, String placeholder, String description) {

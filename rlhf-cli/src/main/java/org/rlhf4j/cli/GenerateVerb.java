@@ -3,6 +3,8 @@ package org.rlhf4j.cli;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.generate.GenerationConfig;
 import org.rlhf4j.core.generate.GenerationRun;
+import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.train.Checks;
 
 /** {@code generate}: responses of a model to a file of prompts. */
 record GenerateVerb() implements Verb<GenerationConfig> {
@@ -25,6 +27,11 @@ record GenerateVerb() implements Verb<GenerationConfig> {
   @Override
   public Class<GenerationConfig> config() {
     return GenerationConfig.class;
+  }
+
+  @Override
+  public void check(GenerationConfig config, Checks checks) {
+    new GenerationRun(config, Console.silent()).check(checks);
   }
 
   @Override

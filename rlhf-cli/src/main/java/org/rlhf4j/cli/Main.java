@@ -12,13 +12,15 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.Nearest;
 import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.report.DisplayText;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.StopSignal;
 
 /** The command line: {@code rlhf VERB [--config FILE] [--KEY VALUE]…}. */
 public final class Main {
   private static final String VALIDATE = "validate";
   private static final String VALIDATE_SUMMARY =
-      "Checks a configuration, and that its files are there, without running it.";
+      "Checks a configuration, and the models and rows it names, without running it.";
 
   private final List<Verb<?>> verbs;
   private final Session session;
@@ -122,7 +124,8 @@ public final class Main {
       PrintStream stream = args.isEmpty() ? session.err() : session.out();
       stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
       stream.println(
-          "It takes the keys of the verb, and prints the configuration with its defaults.");
+          "It takes the keys of the verb, and prints the configuration with its defaults and what"
+              + " was found;\nor all that would stop a run. Nothing is written.");
       return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
     }
     for (Verb<?> verb : verbs) {
@@ -143,10 +146,32 @@ public final class Main {
       reader.printHelp(session.out());
       return ExitCode.DONE;
     }
-    C config = request.builder().onWarning(this::warn).requirePaths().build();
+    Checks checks = new Checks(this::warn);
+    C config = build(reader, args, checks);
+    checks.require(() -> verb.check(config, checks));
+    checks.throwProblems();
     session.out().print(Config.toYaml(config));
+    int names = checks.facts().stream().mapToInt(fact -> fact.name().length()).max().orElse(0);
+    for (Checks.Fact fact : checks.facts()) {
+      // A comment: what is printed is a configuration, with the defaults, that can be used as it
+      // is.
+      session.out().println("# " + DisplayText.fit(fact.name(), names) + "  " + fact.text());
+    }
     session.out().println("# valid for: rlhf " + verb.name());
     return ExitCode.DONE;
+  }
+
+  /** A configuration; where nothing but files is missing, that is one problem among others. */
+  private <C extends Record> C build(CommandReader<C> reader, List<String> args, Checks checks) {
+    try {
+      return reader.read(args).builder().onWarning(this::warn).requirePaths().build();
+    } catch (RlhfException e) {
+      if (e.exitCode() != ExitCode.INPUT) {
+        throw e;
+      }
+      checks.problem(e);
+      return reader.read(args).builder().onWarning(line -> {}).build();
+    }
   }
 
   private void warn(String line) {

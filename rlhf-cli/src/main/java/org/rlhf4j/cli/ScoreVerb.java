@@ -3,6 +3,8 @@ package org.rlhf4j.cli;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.generate.ScoreConfig;
 import org.rlhf4j.core.generate.ScoringRun;
+import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.train.Checks;
 
 /** {@code score}: log-probabilities or rewards of a file of rows. */
 record ScoreVerb() implements Verb<ScoreConfig> {
@@ -25,6 +27,11 @@ record ScoreVerb() implements Verb<ScoreConfig> {
   @Override
   public Class<ScoreConfig> config() {
     return ScoreConfig.class;
+  }
+
+  @Override
+  public void check(ScoreConfig config, Checks checks) {
+    new ScoringRun(config, Console.silent()).check(checks);
   }
 
   @Override

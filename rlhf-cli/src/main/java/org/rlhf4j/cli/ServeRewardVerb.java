@@ -1,6 +1,9 @@
 package org.rlhf4j.cli;
 
 import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.report.Console;
+import org.rlhf4j.core.train.Checks;
+import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.reward.RewardServing;
 import org.rlhf4j.reward.RewardToken;
 import org.rlhf4j.reward.ServeRewardConfig;
@@ -30,6 +33,12 @@ record ServeRewardVerb() implements Verb<ServeRewardConfig> {
   @Override
   public boolean stopsOnSignal() {
     return true;
+  }
+
+  @Override
+  public void check(ServeRewardConfig config, Checks checks) {
+    new RewardServing(config, RewardToken.fromEnvironment(), Console.silent(), new StopSignal())
+        .check(checks);
   }
 
   @Override

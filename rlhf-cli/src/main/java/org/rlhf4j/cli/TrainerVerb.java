@@ -2,6 +2,7 @@ package org.rlhf4j.cli;
 
 import java.util.function.BiConsumer;
 import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RunContext;
 
 /**
@@ -13,13 +14,24 @@ import org.rlhf4j.core.train.RunContext;
  * @param example a command line
  * @param config the record with its keys
  * @param train runs the trainer
+ * @param look has the trainer look at what it would read
  */
 record TrainerVerb<C extends Record>(
-    String name, String summary, String example, Class<C> config, BiConsumer<C, RunContext> train)
+    String name,
+    String summary,
+    String example,
+    Class<C> config,
+    BiConsumer<C, RunContext> train,
+    BiConsumer<C, Checks> look)
     implements Verb<C> {
   @Override
   public boolean stopsOnSignal() {
     return true;
+  }
+
+  @Override
+  public void check(C config, Checks checks) {
+    look.accept(config, checks);
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.rlhf4j.cli;
 
 import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.train.Checks;
 
 /**
  * A verb of the command line that reads a configuration record.
@@ -31,6 +32,16 @@ interface Verb<C extends Record> {
    */
   default boolean stopsOnSignal() {
     return false;
+  }
+
+  /**
+   * Looks at what the work would read, without doing it or writing anything. By itself a verb's
+   * keys are all that is looked at.
+   *
+   * @param checks takes what is found
+   */
+  default void check(C config, Checks checks) {
+    checks.fact("files", "that they are there, not what is in them");
   }
 
   /**

@@ -1,6 +1,7 @@
 package org.rlhf4j.cli;
 
 import java.util.List;
+import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.ppo.PpoConfig;
 import org.rlhf4j.ppo.PpoTrainer;
 import org.rlhf4j.ppo.group.GrpoConfig;
@@ -25,43 +26,51 @@ final class Verbs {
               "Supervised fine-tuning of a language model on texts, completions or dialogues.",
               "sft --config configs/hh-sft-tiny.yaml",
               SftConfig.class,
-              (config, context) -> new SftTrainer(config, context).train()),
+              (config, context) -> new SftTrainer(config, context).train(),
+              (config, checks) -> new SftTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "reward",
               "Pairwise reward model of preference pairs.",
               "reward --config configs/hh-reward-tiny.yaml",
               RewardConfig.class,
-              (config, context) -> new RewardTrainer(config, context).train()),
+              (config, context) -> new RewardTrainer(config, context).train(),
+              (config, checks) -> new RewardTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "raft",
               "Best-of-K sampling and fine-tuning on what a reward model likes.",
               "raft --config configs/hh-raft-tiny.yaml",
               RaftConfig.class,
-              (config, context) -> new RaftTrainer(config, context).train()),
+              (config, context) -> new RaftTrainer(config, context).train(),
+              (config, checks) -> new RaftTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "ppo",
               "Proximal policy optimisation of what a reward model likes, near a reference.",
               "ppo --config configs/hh-ppo-tiny.yaml",
               PpoConfig.class,
-              (config, context) -> new PpoTrainer(config, context).train()),
+              (config, context) -> new PpoTrainer(config, context).train(),
+              (config, checks) -> new PpoTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "rloo",
               "REINFORCE on groups of responses, each compared with the mean of the others.",
               "rloo --config configs/hh-rloo-tiny.yaml",
               RlooConfig.class,
-              (config, context) -> new RlooTrainer(config, context).train()),
+              (config, context) -> new RlooTrainer(config, context).train(),
+              (config, checks) -> new RlooTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "grpo",
               "Group relative policy optimisation: responses are compared within their group.",
               "grpo --config configs/hh-grpo-tiny.yaml",
               GrpoConfig.class,
-              (config, context) -> new GrpoTrainer(config, context).train()),
+              (config, context) -> new GrpoTrainer(config, context).train(),
+              (config, checks) -> new GrpoTrainer(config, RunContext.silent()).check(checks)),
           new TrainerVerb<>(
               "reinforce-pp",
               "REINFORCE++: advantages normalised over all tokens of a roll-out.",
               "reinforce-pp --config configs/hh-reinforce-pp-tiny.yaml",
               ReinforcePlusPlusConfig.class,
-              (config, context) -> new ReinforcePlusPlusTrainer(config, context).train()),
+              (config, context) -> new ReinforcePlusPlusTrainer(config, context).train(),
+              (config, checks) ->
+                  new ReinforcePlusPlusTrainer(config, RunContext.silent()).check(checks)),
           new GenerateVerb(),
           new ScoreVerb(),
           new ServeRewardVerb(),

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,7 +47,7 @@ class BadInputTest {
   }
 
   /** Runs, and requires one line of error with all of these parts. */
-  private static void fails(ExitCode code, List<String> words, String... parts) {
+  private static List<String> fails(ExitCode code, List<String> words, String... parts) {
     CommandLineRun run = CommandLineRun.of(words);
     assertEquals(code, run.code(), run.errors().toString());
     assertEquals(1, run.errors().size(), run.errors().toString());
@@ -55,12 +56,24 @@ class BadInputTest {
     }
     assertTrue(run.errors().get(0).startsWith("error: "), run.errors().toString());
     assertFalse(run.errors().get(0).contains("Exception"), run.errors().toString());
+    return run.errors();
   }
 
-  /** As {@link #fails}, and requires that the output folder is absent or empty. */
+  /** As {@link #fails}, and requires that {@code validate} says the same. */
+  private static void failsAsValidateSays(ExitCode code, List<String> words, String... parts) {
+    List<String> look = new ArrayList<>(words);
+    look.add(0, "validate");
+    CommandLineRun looked = CommandLineRun.of(look);
+    assertEquals(
+        fails(code, words, parts),
+        looked.errors().stream().filter(line -> !line.startsWith("warning: ")).toList());
+    assertEquals(code, looked.code());
+  }
+
+  /** As {@link #failsAsValidateSays}, and requires that the output folder is absent or empty. */
   private void failsWithoutOutput(ExitCode code, List<String> words, String... parts)
       throws IOException {
-    fails(code, words, parts);
+    failsAsValidateSays(code, words, parts);
     if (Files.exists(output)) {
       assertEquals(Map.of(), content(output));
     }
@@ -185,12 +198,22 @@ class BadInputTest {
   void promptsThatAreLongerThanTheContext() throws IOException {
     Path data = rows("{\"prompt\": \"%s\"}".formatted("x".repeat(200)));
     Path responses = Files.writeString(folder.resolve("responses.jsonl"), "old");
+    failsAsValidateSays(
+        ExitCode.INPUT,
+        generate(data),
+        data
+            + ":1: the prompt has 201 tokens, at most 127 are allowed: the model's context"
+            + " (max_position_embeddings) is 128, and a response needs room");
+    assertEquals("old", Files.readString(responses));
+  }
+
+  private List<String> generate(Path data) {
     List<String> words = new ArrayList<>(List.of("generate"));
     Collections.addAll(words, "--model_name_or_path", tiny.model.toString());
     Collections.addAll(words, "--dataset_path", data.toString(), "--device", "cpu");
-    Collections.addAll(words, "--output_path", responses.toString(), "--dtype", "fp32");
-    fails(ExitCode.INPUT, words, "bad.jsonl:1", "at most 127", "context");
-    assertEquals("old", Files.readString(responses));
+    String responses = folder.resolve("responses.jsonl").toString();
+    Collections.addAll(words, "--output_path", responses, "--dtype", "fp32");
+    return words;
   }
 
   @Test
@@ -199,8 +222,7 @@ class BadInputTest {
     failsWithoutOutput(
         ExitCode.INPUT,
         sft("--dataset_path", data.toString(), "--max_length", "1000", "--overlong", "error"),
-        "bad.jsonl:1",
-        "128");
+        data + ":1: 202 tokens, but the model's context (max_position_embeddings) is 128");
   }
 
   @Test
@@ -318,8 +340,9 @@ class BadInputTest {
     failsWithoutOutput(
         ExitCode.INPUT,
         online(verb, "--dataset_path", data.toString(), "--overlong", "error"),
-        "bad.jsonl:2",
-        "at most 60");
+        data
+            + ":2: the prompt has 71 tokens, at most 60 are allowed: max_length is 64, of which"
+            + " max_new_tokens takes 4");
   }
 
   /**
@@ -397,6 +420,45 @@ class BadInputTest {
       whole.stop(0);
     }
     assertTrue(Files.exists(output.resolve("model.safetensors")));
+  }
+
+  @Test
+  void aServerOfRewardsThatIsNotThereIsNamedAtOnce() throws IOException {
+    int port;
+    try (ServerSocket socket = new ServerSocket(0)) {
+      port = socket.getLocalPort();
+    }
+    String url = "http://127.0.0.1:" + port;
+    CommandLineRun run =
+        CommandLineRun.of(
+            tiny.train(
+                "raft", output, "--reward_model_name_or_path", url, "--reward_timeout_s", "1"));
+    assertEquals(ExitCode.ENVIRONMENT, run.code(), run.errors().toString());
+    List<String> told =
+        run.out().lines().filter(line -> line.contains("it is asked again")).toList();
+    assertEquals(1, told.size(), run.out());
+    assertTrue(
+        told.get(0)
+            .matches(
+                "Warning: "
+                    + url
+                    + "/get_reward: cannot be reached: the connection is refused; it is asked again,"
+                    + " for [01]\\.\\d s more \\(reward_timeout_s 1\\)"),
+        told.get(0));
+  }
+
+  @Test
+  void idsBeyondTheVocabularyNameTheirColumn() throws IOException {
+    Path data =
+        rows(
+            "{\"chosen_input_ids\": [1, 2], \"rejected_input_ids\": [1, 3]}",
+            "{\"chosen_input_ids\": [1, 2], \"rejected_input_ids\": [1, 3, 259]}");
+    failsWithoutOutput(
+        ExitCode.INPUT,
+        tiny.train("reward", output, "--dataset_path", data.toString()),
+        data
+            + ":2: rejected_input_ids: token id 259 at position 2 is outside the vocabulary of 259;"
+            + " allowed: 0 to 258");
   }
 
   @Test

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -28,9 +29,13 @@ import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
 import org.rlhf4j.core.config.ConfigKey;
 import org.rlhf4j.core.config.Key;
+import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.train.StopSignal;
 
 class MainTest {
+  /** That nothing listens at does not matter: a server is not asked by a look. */
+  private static final String SERVER = "http://127.0.0.1:1";
+
   @TempDir Path folder;
   private final ByteArrayOutputStream out = new ByteArrayOutputStream();
   private final ByteArrayOutputStream err = new ByteArrayOutputStream();
@@ -79,8 +84,17 @@ class MainTest {
 
   @BeforeEach
   void files() throws IOException {
-    model = Files.createDirectory(folder.resolve("a model"));
-    data = Files.writeString(folder.resolve("rows.jsonl"), "");
+    model = TinyModel.causalLm(folder.resolve("a model"), 1);
+    Path config = model.resolve("config.json");
+    // The longest max_length of the defaults.
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replaceFirst("(\"max_position_embeddings\": )" + TinyModel.POSITIONS, "$11024"));
+    data =
+        Files.writeString(
+            folder.resolve("rows.jsonl"),
+            "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n");
   }
 
   private ExitCode run(List<Verb<?>> verbs, String... args) {
@@ -240,6 +254,39 @@ class MainTest {
   }
 
   @Test
+  void helpHasItsKeysUnderHeadings() {
+    assertEquals(ExitCode.DONE, run(Verbs.ALL, "sft", "--help"));
+    String heading = "";
+    Map<String, String> headings = new LinkedHashMap<>();
+    for (String line : out().lines().toList()) {
+      if (line.matches("\\S.*:|")) {
+        heading = line;
+      } else if (line.startsWith("      --")) {
+        headings.put(line.strip().split("=")[0], heading);
+      }
+    }
+    assertEquals(
+        List.of(
+            "",
+            "Model, rows and output:",
+            "Numbers, device and seed:",
+            "Batches and the length of the run:",
+            "Learning rate and optimizer:",
+            "How rows are read:",
+            "Memory and adapters:",
+            "Metrics, evaluation and checkpoints:",
+            "Packing:"),
+        headings.values().stream().distinct().toList());
+    assertEquals("", headings.get("--config"));
+    assertEquals("Model, rows and output:", headings.get("--model_name_or_path"));
+    assertEquals("Model, rows and output:", headings.get("--eval_dataset_path"));
+    assertEquals("Learning rate and optimizer:", headings.get("--max_grad_norm"));
+    assertEquals("Memory and adapters:", headings.get("--lora_r"));
+    assertEquals("Packing:", headings.get("--packing_strategy"));
+    assertEquals("", headings.get("--threads"));
+  }
+
+  @Test
   void defaultsThatDifferByVerb() {
     // The row learning_rate, lr_scheduler_type, max_length, overlong, append_eos of the contract.
     record Row(String verb, double rate, String schedule, int length, String over, boolean eos) {}
@@ -255,7 +302,7 @@ class MainTest {
     for (Row row : rows) {
       boolean takesReward = !row.verb().equals("sft") && !row.verb().equals("reward");
       String extra = takesReward ? "--reward_model_name_or_path" : "--seed";
-      String value = takesReward ? model.toString() : "42";
+      String value = takesReward ? SERVER : "42";
       ExitCode code =
           run(
               Verbs.ALL,
@@ -304,7 +351,9 @@ class MainTest {
             "--dataset_path",
             data.toString(),
             "--output_dir",
-            "o");
+            "o",
+            "--reward_model_name_or_path",
+            SERVER);
     assertEquals(ExitCode.DONE, code, errors().toString());
     for (String line :
         List.of(
@@ -373,7 +422,9 @@ class MainTest {
                   "--dataset_path",
                   data.toString(),
                   "--output_dir",
-                  "o");
+                  "o",
+                  "--reward_model_name_or_path",
+                  SERVER);
           assertEquals(ExitCode.DONE, code, errors().toString());
           for (String line : Stream.concat(common.stream(), lines.stream()).toList()) {
             assertTrue(out().contains("\n" + line + "\n"), verb + " " + line);

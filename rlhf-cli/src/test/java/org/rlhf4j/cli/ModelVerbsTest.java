@@ -730,7 +730,7 @@ class ModelVerbsTest {
         ExitCode.INPUT,
         verb("score", lm(), beyond),
         beyond + ":1: 129 tokens",
-        "max_length is 128");
+        "the model's context (max_position_embeddings) is 128");
     assertRefused(
         ExitCode.CONFIG,
         verb("score", lm(), data, "--max_length", "129"),

@@ -32,9 +32,9 @@ public record PpoConfig(
               @Default(key = "append_eos", value = "false")
             })
         TrainingConfig training,
-    @Flattened RolloutConfig rollout,
-    @Flattened UpdateConfig update,
-    @Flattened NetworkConfig network,
+    @Flattened(heading = "Roll-outs and rewards") RolloutConfig rollout,
+    @Flattened(heading = "What is learned from a roll-out") UpdateConfig update,
+    @Flattened(heading = "Networks") NetworkConfig network,
     @Key(
             doc =
                 "Keeps what the frozen blocks make of a roll-out for all its epochs; with share_trunk"

@@ -22,6 +22,7 @@ import org.rlhf4j.core.model.Gradients;
 import org.rlhf4j.core.model.Hydra;
 import org.rlhf4j.core.model.LmHead;
 import org.rlhf4j.core.model.LoraSpec;
+import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.model.TokenBatch;
@@ -31,7 +32,9 @@ import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Optimization;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.ppo.rollout.NetworkTable;
 
 /**
@@ -150,10 +153,10 @@ public final class PpoNetworks implements AutoCloseable {
                 + " all of its layers; leave it out");
       }
       ModelFolder folder = options.valueModel() == null ? start : options.valueModel();
+      requireVocabulary(ModelFamilies.of(folder).spec(), folder, spec);
       RewardModel model =
           ModelLoader.rewardModel(
               torch, folder, new ModelLoader.Options(options.type(), true), options.seed());
-      requireVocabulary(model, folder, spec);
       return new Critic.Separate(model);
     }
     if (options.valueModel() != null) {
@@ -161,13 +164,7 @@ public final class PpoNetworks implements AutoCloseable {
           "value_model_name_or_path: needs value_network separate; the other value networks start"
               + " from the policy's model");
     }
-    if (layers > most || layers < (own ? 1 : 0)) {
-      throw RlhfException.config(
-          ("num_value_layers_unfrozen: %d; allowed with value_network %s: %d to %d, the layers that"
-                  + " num_layers_unfrozen leaves to be trained")
-              .formatted(
-                  layers, options.value().name().toLowerCase(Locale.ROOT), own ? 1 : 0, most));
-    }
+    requireValueLayers(options.value(), layers, most);
     int width = spec.embedding().width();
     ValueHead head =
         new ValueHead(torch, width, options.type(), ValueHead.fresh(width, options.seed()));
@@ -179,10 +176,19 @@ public final class PpoNetworks implements AutoCloseable {
     return new Critic.OnBranch(branch, head, !own && readsTrained);
   }
 
-  private static void requireVocabulary(RewardModel model, ModelFolder folder, DecoderSpec policy) {
-    int own = model.decoder().spec().vocabularySize();
+  private static void requireValueLayers(ValueNetwork value, int layers, int most) {
+    int least = value == ValueNetwork.REFERENCE_BRANCH ? 1 : 0;
+    if (layers > most || layers < least) {
+      throw RlhfException.config(
+          ("num_value_layers_unfrozen: %d; allowed with value_network %s: %d to %d, the layers that"
+                  + " num_layers_unfrozen leaves to be trained")
+              .formatted(layers, value.name().toLowerCase(Locale.ROOT), least, most));
+    }
+  }
+
+  private static void requireVocabulary(DecoderSpec value, ModelFolder folder, DecoderSpec policy) {
+    int own = value.vocabularySize();
     if (own < policy.vocabularySize()) {
-      model.close();
       throw RlhfException.config(
           ("value_model_name_or_path: %s has a vocabulary of %d tokens, the policy one of %d; it must"
                   + " know all of them")
@@ -196,12 +202,46 @@ public final class PpoNetworks implements AutoCloseable {
    * @throws RlhfException where its context is shorter
    */
   void requireContext(int longestRow) {
-    if (critic instanceof Critic.Separate separate
-        && separate.model().decoder().spec().maxPositions() < longestRow) {
+    if (critic instanceof Critic.Separate separate) {
+      requireContext(separate.model().decoder().spec(), longestRow);
+    }
+  }
+
+  private static void requireContext(DecoderSpec value, int longestRow) {
+    if (value.maxPositions() < longestRow) {
       throw RlhfException.config(
           ("value_model_name_or_path: the model's context is %d tokens, rows may have %d; a smaller"
                   + " max_length helps")
-              .formatted(separate.model().decoder().spec().maxPositions(), longestRow));
+              .formatted(value.maxPositions(), longestRow));
+    }
+  }
+
+  /** Looks at what the value network would be loaded from, without reading weights. */
+  static void checkValue(RunCheck run, NetworkConfig network) {
+    Checks checks = run.checks();
+    String named = network.valueModelNameOrPath();
+    if (network.valueNetwork() != ValueNetwork.SEPARATE) {
+      if (run.spec() != null) {
+        int layers = run.spec().layers();
+        int most = network.numLayersUnfrozen() < 0 ? layers : network.numLayersUnfrozen();
+        checks.require(
+            () ->
+                requireValueLayers(network.valueNetwork(), network.numValueLayersUnfrozen(), most));
+      }
+      return;
+    }
+    if (named == null || !Files.isDirectory(Path.of(named))) {
+      return;
+    }
+    ModelFolder folder = checks.look(() -> ModelFolder.open(Path.of(named)));
+    ModelFamilies.Model value = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
+    if (value == null) {
+      return;
+    }
+    checks.fact("value model", RunCheck.line(folder, value));
+    if (run.spec() != null) {
+      checks.require(() -> requireVocabulary(value.spec(), folder, run.spec()));
+      checks.require(() -> requireContext(value.spec(), run.longestRow()));
     }
   }
 

@@ -13,8 +13,10 @@ import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.PromptSchedule;
+import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
@@ -22,12 +24,14 @@ import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
@@ -292,14 +296,38 @@ public final class PpoTrainer {
         .with("value_model_name_or_path", valueFolder == null ? null : Path.of(valueFolder));
   }
 
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    int unfrozen = config.network().numLayersUnfrozen();
+    try (RunCheck run =
+        new RunCheck(
+            config,
+            training,
+            (folder, lora) -> ModelLoader.checkHydra(folder, lora, unfrozen),
+            checks)) {
+      PpoNetworks.checkValue(run, config.network());
+      OpenReward.check(run, config.rollout().rewardSource(), run.longestRow());
+      Generator.check(run, config.rollout().sampling());
+      if (followsTrlx() && run.readsRows()) {
+        List<String> stops = config.rollout().sampling().stop();
+        checks.look(() -> TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), stops));
+      }
+      int newTokens = config.rollout().sampling().maxNewTokens();
+      run.trainData(paths -> load(run.promptEncoder(newTokens), paths).data());
+      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
+        run.evalData(paths -> load(run.promptEncoder(newTokens), paths).data());
+      }
+    }
+  }
+
   private OnlinePrompts load(TrainingRun run, PpoNetworks networks, List<Path> paths) {
+    int newTokens = config.rollout().sampling().maxNewTokens();
+    return load(run.promptEncoder(networks.policy().decoder().spec(), newTokens), paths);
+  }
+
+  private OnlinePrompts load(RowEncoder encoder, List<Path> paths) {
     return OnlinePrompts.load(
-        paths,
-        run.promptEncoder(
-            networks.policy().decoder().spec(), config.rollout().sampling().maxNewTokens()),
-        training,
-        config.rollout().deltaReward(),
-        context.stop());
+        paths, encoder, training, config.rollout().deltaReward(), context.stop());
   }
 
   private static void save(Path folder, TrainingRun run, PpoNetworks networks) {

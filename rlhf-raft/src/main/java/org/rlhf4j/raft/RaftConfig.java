@@ -31,8 +31,9 @@ public record RaftConfig(
             },
             without = {"num_train_epochs"})
         TrainingConfig training,
-    @Flattened RewardSourceConfig rewardSource,
+    @Flattened(heading = "Reward") RewardSourceConfig rewardSource,
     @Key(
+            heading = "Iterations",
             doc = "Rounds of sampling, scoring, selecting and training.",
             defaultValue = "20",
             atLeast = 1,
@@ -45,8 +46,9 @@ public record RaftConfig(
             aliases = {"raft_batch_size"})
         int promptsPerIteration,
     @Key(doc = "Responses per prompt, K.", defaultValue = "8", atLeast = 1) int samplesPerPrompt,
-    @Flattened SelectionConfig best,
+    @Flattened(heading = "What is selected") SelectionConfig best,
     @Key(
+            heading = "Training on it",
             doc = "Passes over the kept samples in each iteration.",
             defaultValue = "2",
             atLeast = 1,
@@ -60,6 +62,7 @@ public record RaftConfig(
             atLeast = 0)
         int earlyStoppingPatience,
     @Key(
+            heading = "Sampling",
             doc = "Responses that are generated, and scored, side by side.",
             defaultValue = "64",
             atLeast = 1)

@@ -26,13 +26,16 @@ import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
+import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LanguageModelStep;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
@@ -197,17 +200,40 @@ public final class RaftTrainer {
   }
 
   private Generator generator(TrainingRun run, CausalLm model) {
-    if (run.tokenizer() == null && config.best().discardPattern() != null) {
-      throw RlhfException.config(
-          "discard_pattern: needs texts, and the model folder has no tokenizer");
-    }
+    requireTexts(run.tokenizer());
     return Generator.of(model, run.start(), run.tokenizer(), config.sampling());
   }
 
-  /** Prompts, those left out that would have no room for a response. */
+  private void requireTexts(Tokenizer tokenizer) {
+    if (tokenizer == null && config.best().discardPattern() != null) {
+      throw RlhfException.config(
+          "discard_pattern: needs texts, and the model folder has no tokenizer");
+    }
+  }
+
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkCausalLm, checks)) {
+      OpenReward.check(run, config.rewardSource(), run.longestRow());
+      Generator.check(run, config.sampling());
+      if (run.readsRows()) {
+        checks.require(() -> requireTexts(run.tokenizer()));
+      }
+      int newTokens = config.sampling().maxNewTokens();
+      run.trainData(paths -> load(run.promptEncoder(newTokens), paths));
+      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
+        run.evalData(paths -> load(run.promptEncoder(newTokens), paths));
+      }
+    }
+  }
+
   private EncodedDataset<PromptRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
-    RowEncoder encoder =
-        run.promptEncoder(model.decoder().spec(), config.sampling().maxNewTokens());
+    int newTokens = config.sampling().maxNewTokens();
+    return load(run.promptEncoder(model.decoder().spec(), newTokens), paths);
+  }
+
+  /** Prompts, those left out that would have no room for a response. */
+  private EncodedDataset<PromptRow> load(RowEncoder encoder, List<Path> paths) {
     return EncodedDataset.loadPrompts(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 

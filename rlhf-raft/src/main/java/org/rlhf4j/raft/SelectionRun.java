@@ -280,7 +280,12 @@ public final class SelectionRun {
       }
     } catch (JsonProcessingException e) {
       throw RlhfException.input(
-          file + ":" + number + ": broken JSON: " + e.getOriginalMessage(), e);
+          file
+              + ":"
+              + number
+              + ": broken JSON: "
+              + e.getOriginalMessage().replaceFirst(" \\(start marker at .*", ""),
+          e);
     } catch (IOException e) {
       throw RlhfException.input(
           "%s: cannot be read after line %d: %s".formatted(file, number, e.getMessage()), e);

@@ -22,6 +22,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.ServerUrl;
 import org.rlhf4j.core.report.DisplayText;
@@ -75,7 +76,11 @@ public final class HttpReward implements RewardFunction {
   private final URI url;
   private final String token;
   private final Options options;
+  private final Notices notices;
   private final HttpClient client;
+
+  /** When the last notice was given, in nanoseconds of the system; null before the first. */
+  private Long noticed;
 
   /**
    * How a server is asked.
@@ -123,19 +128,44 @@ public final class HttpReward implements RewardFunction {
   }
 
   /**
-   * A client; nothing is sent yet.
+   * Who is told, while a server is asked again and again, that it is.
+   *
+   * @param listener takes one line: the URL, what was found, for how long it is asked again
+   * @param pauseSeconds between two such lines, at least
+   */
+  record Notices(Consumer<String> listener, double pauseSeconds) {
+    private static final double STANDARD_PAUSE = 30;
+  }
+
+  /**
+   * A client that tells nobody of a server that is asked again; nothing is sent yet.
    *
    * @param url where to post; without a path, {@code /get_reward} of that server
    * @param token sent as {@code Authorization: Bearer}; null for none
    * @throws IllegalArgumentException if it is not that of an HTTP server
    */
   public HttpReward(URI url, String token, Options options) {
+    this(url, token, options, line -> {});
+  }
+
+  /**
+   * As {@link #HttpReward(URI, String, Options)}.
+   *
+   * @param listener told, in the thread that asks, of a first attempt that fails, of those after it
+   *     now and then, and when the server answers again; one line each
+   */
+  public HttpReward(URI url, String token, Options options, Consumer<String> listener) {
+    this(url, token, options, new Notices(listener, Notices.STANDARD_PAUSE));
+  }
+
+  HttpReward(URI url, String token, Options options, Notices notices) {
     URI checked = ServerUrl.parse(url.toString());
     String path = checked.getRawPath();
     boolean bare = (path.isEmpty() || path.equals("/")) && checked.getRawQuery() == null;
     this.url = bare ? checked.resolve(PATH) : checked;
     this.token = token == null ? null : RewardToken.checked(token);
     this.options = options;
+    this.notices = notices;
     // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token
     // away.
     this.client =
@@ -166,6 +196,7 @@ public final class HttpReward implements RewardFunction {
     byte[] body = body(completions);
     long start = System.nanoTime();
     double wait = options.firstWaitSeconds();
+    boolean told = false;
     for (int attempt = 1; ; attempt++) {
       String failure;
       Throwable cause = null;
@@ -174,6 +205,9 @@ public final class HttpReward implements RewardFunction {
       try {
         HttpResponse<byte[]> response = send(body, patience);
         if (!isWorthAnother(response.statusCode())) {
+          if (told) {
+            notices.listener().accept(url + ": answers again");
+          }
           return read(response, completions);
         }
         failure = refusal(response);
@@ -190,9 +224,30 @@ public final class HttpReward implements RewardFunction {
         throw RlhfException.environment(
             "%s: %s (%s)".formatted(url, failure, after(attempt)), cause);
       }
+      told |= tell(failure, attempt, left(start));
       sleep(pause);
       wait *= 2;
     }
+  }
+
+  /**
+   * Says that the server is asked again, unless that was said just before.
+   *
+   * @return whether it was said
+   */
+  private boolean tell(String failure, int attempts, double left) {
+    long now = System.nanoTime();
+    if (noticed != null && (now - noticed) * 1e-9 < notices.pauseSeconds()) {
+      return false;
+    }
+    noticed = now;
+    String end =
+        options.isLimited()
+            ? "for %s more (reward_timeout_s %s)"
+                .formatted(Format.duration(left), Format.number(options.timeoutSeconds()))
+            : "after %d of %d attempts".formatted(attempts, options.attempts());
+    notices.listener().accept("%s: %s; it is asked again, %s".formatted(url, failure, end));
+    return true;
   }
 
   /** Seconds until an answer comes too late. */

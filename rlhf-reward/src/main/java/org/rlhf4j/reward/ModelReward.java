@@ -52,14 +52,7 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
    */
   public static ModelReward open(Torch torch, Path folder, ElementType type, int batchSize) {
     ModelFolder files = ModelFolder.open(folder);
-    ModelFamilies.Model found = ModelFamilies.of(files);
-    if (found.head() != ModelHead.SEQUENCE_CLASSIFICATION) {
-      throw RlhfException.input(
-          "%s: expected a reward model (%s), found a language model"
-              .formatted(
-                  files.configFile(),
-                  found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
-    }
+    ModelFamilies.Model found = requireRewardModel(files);
     TextForm form = TextForm.of(folder);
     Path texts = files.tokenizerPath();
     Tokenizer tokenizer = Tokenizer.existsIn(texts) ? Tokenizer.load(texts) : null;
@@ -73,6 +66,37 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
                 form.template(), Integer.MAX_VALUE, Overlong.ERROR, form.appendEos(), false));
     return new ModelReward(folder, encoder, model, new Scorer(batchSize, done -> {}));
   }
+
+  private static ModelFamilies.Model requireRewardModel(ModelFolder files) {
+    ModelFamilies.Model found = ModelFamilies.of(files);
+    if (found.head() != ModelHead.SEQUENCE_CLASSIFICATION) {
+      throw RlhfException.input(
+          "%s: expected a reward model (%s), found a language model"
+              .formatted(
+                  files.configFile(),
+                  found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
+    }
+    return found;
+  }
+
+  /**
+   * Looks at what {@link #open} would load, without reading weights.
+   *
+   * @throws RlhfException as there
+   */
+  static Found check(Path folder) {
+    ModelFolder files = ModelFolder.open(folder);
+    ModelFamilies.Model model = requireRewardModel(files);
+    TextForm.of(folder);
+    boolean readsText = Tokenizer.existsIn(files.tokenizerPath());
+    if (readsText) {
+      Tokenizer.load(files.tokenizerPath()).close();
+    }
+    return new Found(files, model, readsText);
+  }
+
+  /** A reward model's folder, and whether the model reads texts, not ids. */
+  record Found(ModelFolder folder, ModelFamilies.Model model, boolean readsText) {}
 
   /** The most tokens that it can read. */
   int context() {

@@ -1,13 +1,20 @@
 package org.rlhf4j.reward;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.ServerUrl;
+import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Provenance;
+import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RewardFunction;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.TrainingRun;
 
 /** The reward of a run, wherever it comes from: a folder, a server, or a Java function. */
@@ -46,12 +53,13 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
       return new OpenReward(what, null, timed, timed::close, Integer.MAX_VALUE);
     }
     if (ServerUrl.isMeant(name)) {
-      requireTexts(run, name);
+      requireTexts(run.tokenizer(), run.start(), name);
       HttpReward server =
           new HttpReward(
               ServerUrl.parse(name),
               RewardToken.fromEnvironment(),
-              HttpReward.Options.standard(batchSize, seconds));
+              HttpReward.Options.standard(batchSize, seconds),
+              run.console()::warn);
       // The server's own limit counts, which its attempts share.
       TimedReward heard = new TimedReward(server, 0, run.stop());
       return new OpenReward(name, name, heard, heard::close, Integer.MAX_VALUE);
@@ -60,7 +68,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
     ModelReward model = ModelReward.open(run.torch(), folder, run.computeType(), batchSize);
     try {
       if (model.readsText()) {
-        requireTexts(run, name);
+        requireTexts(run.tokenizer(), run.start(), name);
       }
       String hash = Provenance.weightsSha256(folder);
       return new OpenReward(name, hash, model, model::close, model.context());
@@ -70,11 +78,50 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
     }
   }
 
-  private static void requireTexts(TrainingRun run, String name) {
-    if (run.tokenizer() == null) {
+  private static void requireTexts(Tokenizer tokenizer, ModelFolder start, String name) {
+    if (tokenizer == null) {
       throw RlhfException.config(
           "reward_model_name_or_path: %s reads texts, and %s has no tokenizer to make them"
-              .formatted(name, run.start().path()));
+              .formatted(name, start.path()));
+    }
+  }
+
+  /**
+   * Looks at what {@link #open} would open, without reading weights or asking a server.
+   *
+   * @param longestRow see {@link #warnOfContext}
+   */
+  public static void check(RunCheck run, RewardSourceConfig source, int longestRow) {
+    String name = source.rewardModelNameOrPath();
+    Checks checks = run.checks();
+    if (ServerUrl.isMeant(name)) {
+      checks.require(RewardToken::fromEnvironment);
+      if (run.readsRows()) {
+        checks.require(() -> requireTexts(run.tokenizer(), run.start(), name));
+      }
+      checks.fact("reward", name + ": a server, which was not asked");
+      return;
+    }
+    if (!Files.isDirectory(Path.of(name))) {
+      return;
+    }
+    ModelReward.Found found = checks.look(() -> ModelReward.check(Path.of(name)));
+    if (found == null) {
+      return;
+    }
+    checks.fact("reward", RunCheck.line(found.folder(), found.model()));
+    DecoderSpec own = found.model().spec();
+    contextWarning(own.maxPositions(), longestRow).ifPresent(checks::warn);
+    if (!run.readsRows()) {
+      return;
+    }
+    if (found.readsText()) {
+      checks.require(() -> requireTexts(run.tokenizer(), run.start(), name));
+    } else if (own.vocabularySize() < run.spec().vocabularySize()) {
+      checks.warn(
+          ("reward_model_name_or_path: the model has no tokenizer, so it reads the policy's tokens,"
+                  + " and it knows %d of their %d; the first other one ends the run")
+              .formatted(own.vocabularySize(), run.spec().vocabularySize()));
     }
   }
 
@@ -84,13 +131,17 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
    * @param longestRow tokens of prompt and response, at most
    */
   public void warnOfContext(Console console, int longestRow) {
-    if (context < longestRow) {
-      console.warn(
-          ("reward_model_name_or_path: the model's context is %d tokens, rows may have %d; the first"
-                  + " longer one ends the run; a smaller max_length helps, with delta_reward only"
-                  + " shorter answers of the data set")
-              .formatted(context, longestRow));
-    }
+    contextWarning(context, longestRow).ifPresent(console::warn);
+  }
+
+  private static Optional<String> contextWarning(int context, int longestRow) {
+    return context < longestRow
+        ? Optional.of(
+            ("reward_model_name_or_path: the model's context is %d tokens, rows may have %d; the"
+                    + " first longer one ends the run; a smaller max_length helps, with"
+                    + " delta_reward only shorter answers of the data set")
+                .formatted(context, longestRow))
+        : Optional.empty();
   }
 
   /** What the start banner calls it: path, URL, or that it is a function. */

@@ -16,6 +16,7 @@ public record RewardConfig(
         })
         TrainingConfig training,
     @Key(
+            heading = "Loss",
             doc = "Weight of the mean of (chosen + rejected)^2, which centres scores; 0: off.",
             defaultValue = "0",
             atLeast = 0)

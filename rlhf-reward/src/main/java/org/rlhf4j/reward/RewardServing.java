@@ -3,11 +3,14 @@ package org.rlhf4j.reward;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.StopSignal;
 
 /** Serves a reward model's folder over HTTP until somebody asks to stop. */
@@ -42,9 +45,7 @@ public final class RewardServing {
     try (Compute compute = Compute.open(config.device(), config.dtype());
         ModelReward model =
             ModelReward.open(compute.torch(), folder, compute.type(), config.batchSize())) {
-      if (!model.readsText()) {
-        throw RlhfException.input(folder + ": has no tokenizer, and requests are texts");
-      }
+      requireTexts(folder, model.readsText());
       RewardServer.Options options =
           new RewardServer.Options(address, config.maxBodyMib() << 20, token);
       try (RewardServer server =
@@ -61,6 +62,25 @@ public final class RewardServing {
             "serve-reward: %s requests, %s texts"
                 .formatted(Format.count(server.requests()), Format.count(server.texts())));
       }
+    }
+  }
+
+  /** Looks at what would be served, and where, without loading weights or listening. */
+  public void check(Checks checks) {
+    checks.require(this::address);
+    Path folder = Path.of(config.modelNameOrPath());
+    // Of what is not there at all, the keys' own check tells.
+    ModelReward.Found found =
+        Files.isDirectory(folder) ? checks.look(() -> ModelReward.check(folder)) : null;
+    if (found != null) {
+      checks.fact("reward", RunCheck.line(found.folder(), found.model()));
+      checks.require(() -> requireTexts(folder, found.readsText()));
+    }
+  }
+
+  private static void requireTexts(Path folder, boolean readsText) {
+    if (!readsText) {
+      throw RlhfException.input(folder + ": has no tokenizer, and requests are texts");
     }
   }
 

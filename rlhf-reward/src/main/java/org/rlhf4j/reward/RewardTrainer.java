@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ConfigJson;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
@@ -23,9 +24,11 @@ import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.Sample;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
@@ -76,7 +79,7 @@ public final class RewardTrainer {
     try (TrainingRun run = TrainingRun.open("reward", config, training, context);
         RewardModel model =
             ModelLoader.rewardModel(run.torch(), run.start(), run.trainable(), training.seed())) {
-      int padTokenId = padTokenId(run);
+      int padTokenId = padTokenId(run.start(), run.tokenizer());
       EncodedDataset<TokenPair> data = load(run, model, training.datasetPath(), padTokenId);
       List<TokenPair> pairs = withMargins(data.rows());
       run.reportData(data.report());
@@ -154,15 +157,30 @@ public final class RewardTrainer {
     }
   }
 
-  private int padTokenId(TrainingRun run) {
-    OptionalInt ofTokenizer =
-        run.tokenizer() == null ? OptionalInt.empty() : run.tokenizer().padId();
-    return ConfigJson.rewardPadTokenId(run.start(), ofTokenizer, training.appendEos());
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkRewardModel, checks)) {
+      Integer padTokenId =
+          run.readsRows() ? checks.look(() -> padTokenId(run.start(), run.tokenizer())) : null;
+      // Without a pad token there is an error already, and any id may stand at a row's end.
+      int pad = padTokenId == null ? -1 : padTokenId;
+      run.trainData(paths -> load(run.start(), run.encoder(), paths, pad));
+      run.evalData(paths -> load(run.start(), run.encoder(), paths, pad));
+    }
+  }
+
+  private int padTokenId(ModelFolder start, Tokenizer tokenizer) {
+    OptionalInt ofTokenizer = tokenizer == null ? OptionalInt.empty() : tokenizer.padId();
+    return ConfigJson.rewardPadTokenId(start, ofTokenizer, training.appendEos());
   }
 
   private EncodedDataset<TokenPair> load(
       TrainingRun run, RewardModel model, List<Path> paths, int padTokenId) {
-    RowEncoder encoder = run.encoder(model.decoder().spec());
+    return load(run.start(), run.encoder(model.decoder().spec()), paths, padTokenId);
+  }
+
+  private EncodedDataset<TokenPair> load(
+      ModelFolder start, RowEncoder encoder, List<Path> paths, int padTokenId) {
     EncodedDataset<TokenPair> data =
         EncodedDataset.loadPairs(paths, encoder, training.maxBadRows(), context.stop()::check);
     for (int i = 0; i < data.size(); i++) {
@@ -173,7 +191,7 @@ public final class RewardTrainer {
                       .formatted(data.origins().get(i), padTokenId)
                   + " pad token: Hugging Face would read its score one token early; set another"
                   + " pad_token_id in "
-                  + run.start().configFile());
+                  + start.configFile());
         }
       }
     }

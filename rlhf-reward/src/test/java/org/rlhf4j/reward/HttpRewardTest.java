@@ -95,12 +95,17 @@ class HttpRewardTest {
   }
 
   private double[] ask(String where, String token, HttpReward.Options options, int count) {
+    return RewardFunction.checked(
+        new HttpReward(URI.create(where), token, options), completions(count));
+  }
+
+  private static List<Completion> completions(int count) {
     List<Completion> completions = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       completions.add(
           new Completion(i, 0, "P" + i, " été 😀" + i, new int[] {1}, new int[] {2, 3}));
     }
-    return RewardFunction.checked(new HttpReward(URI.create(where), token, options), completions);
+    return completions;
   }
 
   /** Without a limit in time, so with three attempts. */
@@ -198,6 +203,48 @@ class HttpRewardTest {
     always(502, "{\"error\": \"bad\\ngateway\"}");
     refused(ExitCode.ENVIRONMENT, "answers 502: bad", "gateway (3 attempts)");
     assertEquals(3, asked.size());
+  }
+
+  /** Answers every third request. */
+  private HttpReward everyThird(List<String> lines, double timeout, double pause) {
+    behaviour =
+        (exchange, number) ->
+            send(
+                exchange,
+                number % 3 < 2 ? 503 : 200,
+                number % 3 < 2 ? "busy" : "{\"rewards\": [3]}");
+    return new HttpReward(
+        URI.create(url), null, options(8, timeout), new HttpReward.Notices(lines::add, pause));
+  }
+
+  @Test
+  void whoWaitsIsTold() {
+    List<String> lines = new ArrayList<>();
+    everyThird(lines, 0, 0).rewards(completions(1));
+    String trouble = url + "/get_reward: answers 503: busy; it is asked again, ";
+    assertEquals(
+        List.of(
+            trouble + "after 1 of 3 attempts",
+            trouble + "after 2 of 3 attempts",
+            url + "/get_reward: answers again"),
+        lines);
+  }
+
+  @Test
+  void butOnlyNowAndThen() {
+    List<String> lines = new ArrayList<>();
+    HttpReward reward = everyThird(lines, 4000, 1000);
+    reward.rewards(completions(1));
+    reward.rewards(completions(1));
+    assertEquals(6, asked.size());
+    assertEquals(2, lines.size(), lines.toString());
+    // At once, so that nearly all of the 4,000 s are left.
+    assertEquals(
+        url
+            + "/get_reward: answers 503: busy; it is asked again, for 1 h 07 min more"
+            + " (reward_timeout_s 4,000)",
+        lines.get(0));
+    assertEquals(url + "/get_reward: answers again", lines.get(1));
   }
 
   @Test

@@ -19,7 +19,10 @@ public record SftConfig(
           @Default(key = "append_eos", value = "true")
         })
         TrainingConfig training,
-    @Key(doc = "Lets several short rows share one row of the batch.", defaultValue = "false")
+    @Key(
+            heading = "Packing",
+            doc = "Lets several short rows share one row of the batch.",
+            defaultValue = "false")
         boolean packing,
     @Key(doc = "How rows are packed, if packing.", defaultValue = "bfd")
         PackingStrategy packingStrategy)

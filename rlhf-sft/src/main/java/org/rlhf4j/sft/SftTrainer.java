@@ -17,10 +17,12 @@ import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.LanguageModelStep;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
@@ -148,8 +150,19 @@ public final class SftTrainer {
     }
   }
 
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkCausalLm, checks)) {
+      run.trainData(paths -> load(run.encoder(), paths));
+      run.evalData(paths -> load(run.encoder(), paths));
+    }
+  }
+
   private EncodedDataset<TokenRow> load(TrainingRun run, CausalLm model, List<Path> paths) {
-    RowEncoder encoder = run.encoder(model.decoder().spec());
+    return load(run.encoder(model.decoder().spec()), paths);
+  }
+
+  private EncodedDataset<TokenRow> load(RowEncoder encoder, List<Path> paths) {
     return EncodedDataset.loadRows(paths, encoder, training.maxBadRows(), context.stop()::check);
   }
 

@@ -156,6 +156,7 @@ class DemoTest {
         String rollout = "{\"timing_s/sample\": 1, \"timing_s/score\": 2}\n";
         String update = "{\"timing_s/update\": 3, \"peak_rss_mib\": 4}\n";
         Files.writeString(output.resolve("metrics.jsonl"), (rollout + update).repeat(2));
+        command.set(command.indexOf("--output_dir") + 1, output + "-not-run");
         command.add(0, "validate");
       }
       Main.main(command.toArray(String[]::new));

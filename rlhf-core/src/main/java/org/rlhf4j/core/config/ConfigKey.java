@@ -13,9 +13,11 @@ import java.util.Locale;
  * @param name the one name in YAML and on the command line
  * @param type the Java type of the record's component
  * @param declaration its documentation, range and aliases
+ * @param heading in help, the title that it stands under; empty: none
  * @param defaultValue the default as a user would write it, {@link Key#REQUIRED} if there is none
  */
-public record ConfigKey(String name, Type type, Key declaration, String defaultValue) {
+public record ConfigKey(
+    String name, Type type, Key declaration, String heading, String defaultValue) {
 
   /** Whether a value must be given. */
   public boolean required() {

@@ -14,6 +14,9 @@ import java.lang.annotation.Target;
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.RECORD_COMPONENT)
 public @interface Flattened {
+  /** In help, the title of the keys from the inner record's first on; empty: none of its own. */
+  String heading() default "";
+
   /** Defaults that differ from, or are missing in, the inner record. */
   Default[] value() default {};
 

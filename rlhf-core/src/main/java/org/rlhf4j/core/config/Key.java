@@ -23,6 +23,9 @@ public @interface Key {
   /** One line that says what the key does. */
   String doc();
 
+  /** In help, the title of the keys from this one on; empty: they go on under the one before. */
+  String heading() default "";
+
   /** The default as a user would write it. */
   String defaultValue() default REQUIRED;
 

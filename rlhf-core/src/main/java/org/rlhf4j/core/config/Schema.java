@@ -22,6 +22,9 @@ final class Schema {
 
   private final Map<String, String> namesByAlias = new HashMap<>();
 
+  /** The last that was met while the keys are collected. */
+  private String heading = "";
+
   private Schema(Class<? extends Record> type) {
     this.type = type;
     collect(type, Map.of(), Set.of());
@@ -48,6 +51,7 @@ final class Schema {
         for (Flattened.Default each : flattened.value()) {
           innerDefaults.put(each.key(), each.value());
         }
+        startHeading(flattened.heading());
         collect(
             component.getType().asSubclass(Record.class),
             innerDefaults,
@@ -60,14 +64,20 @@ final class Schema {
       if (key == null) {
         throw new IllegalStateException(record + ": " + component.getName() + " lacks @Key");
       }
+      startHeading(key.heading());
       String name = snakeCase(component.getName());
       String defaultValue = defaults.getOrDefault(name, key.defaultValue());
-      ConfigKey configKey = new ConfigKey(name, component.getGenericType(), key, defaultValue);
+      ConfigKey configKey =
+          new ConfigKey(name, component.getGenericType(), key, heading, defaultValue);
       Map<String, ConfigKey> target = without.contains(name) ? fixed : keys;
       if (target.put(name, configKey) != null) {
         throw new IllegalStateException(type + ": two keys are called " + name);
       }
     }
+  }
+
+  private void startHeading(String title) {
+    heading = title.isEmpty() ? heading : title;
   }
 
   private void requireKnown(Class<?> record, Iterable<String> names) {

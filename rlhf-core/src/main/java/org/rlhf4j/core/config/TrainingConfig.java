@@ -11,6 +11,7 @@ import org.rlhf4j.core.text.Template;
  */
 public record TrainingConfig(
     @Key(
+            heading = "Model, rows and output",
             doc = "Folder of the model to start from.",
             existing = Key.Existing.MODEL_FOLDER,
             aliases = {"model_path"})
@@ -32,7 +33,11 @@ public record TrainingConfig(
             mayChangeOnResume = true,
             aliases = {"eval_dataset_name"})
         List<Path> evalDatasetPath,
-    @Key(doc = "Numbers to compute with.", defaultValue = "auto") DtypeChoice dtype,
+    @Key(
+            heading = "Numbers, device and seed",
+            doc = "Numbers to compute with.",
+            defaultValue = "auto")
+        DtypeChoice dtype,
     @Key(
             doc = "Numbers that saved weights are written in.",
             defaultValue = "source",
@@ -50,7 +55,11 @@ public record TrainingConfig(
         String device,
     @Key(doc = "Every random choice is a function of it.", defaultValue = "42", atLeast = 0)
         long seed,
-    @Key(doc = "Rows (reward model: pairs) in one forward pass.", defaultValue = "8", atLeast = 1)
+    @Key(
+            heading = "Batches and the length of the run",
+            doc = "Rows (reward model: pairs) in one forward pass.",
+            defaultValue = "8",
+            atLeast = 1)
         int perDeviceTrainBatchSize,
     @Key(
             doc = "Forward passes whose gradients make up one optimizer step.",
@@ -64,7 +73,8 @@ public record TrainingConfig(
             defaultValue = "-1",
             atLeast = -1)
         int maxSteps,
-    @Key(doc = "Peak learning rate of AdamW.", atLeast = 0) double learningRate,
+    @Key(heading = "Learning rate and optimizer", doc = "Peak learning rate of AdamW.", atLeast = 0)
+        double learningRate,
     @Key(doc = "How the learning rate moves after warm-up.") LrSchedulerType lrSchedulerType,
     @Key(
             doc = "Steps over which the rate rises from 0; excludes warmup_ratio.",
@@ -108,6 +118,7 @@ public record TrainingConfig(
             atLeast = 0)
         double maxGradNorm,
     @Key(
+            heading = "How rows are read",
             doc = "Tokens that a row may have.",
             atLeast = 1,
             aliases = {"max_seq_length", "seq_length", "block_size"})
@@ -128,12 +139,14 @@ public record TrainingConfig(
             atLeast = 0)
         int maxBadRows,
     @Key(
+            heading = "Memory and adapters",
             doc = "Recomputes each block in the backward pass: less memory, more time.",
             defaultValue = "false",
             aliases = {"gradient_checkpointing"})
         boolean activationCheckpointing,
     @Flattened LoraConfig lora,
     @Key(
+            heading = "Metrics, evaluation and checkpoints",
             doc = "Optimizer steps between two rows of metrics.",
             defaultValue = "10",
             atLeast = 1,

@@ -33,6 +33,7 @@ public final class RowEncoder {
   private final Tokenizer tokenizer;
   private final int vocabularySize;
   private final Options options;
+  private final String limit;
 
   /**
    * How rows are encoded.
@@ -60,14 +61,29 @@ public final class RowEncoder {
    * @param vocabularySize ids of a row are below this
    */
   public RowEncoder(Tokenizer tokenizer, int vocabularySize, Options options) {
+    this(tokenizer, vocabularySize, options, "max_length is " + options.maxLength());
+  }
+
+  private RowEncoder(Tokenizer tokenizer, int vocabularySize, Options options, String limit) {
     this.tokenizer = tokenizer;
     this.vocabularySize = vocabularySize;
     this.options = options;
+    this.limit = limit;
   }
 
   /** The same encoder with other options. */
   public RowEncoder with(Options others) {
     return new RowEncoder(tokenizer, vocabularySize, others);
+  }
+
+  /**
+   * The same encoder, which says of a row that is too long what sets the limit, where that is not
+   * max_length.
+   *
+   * @param reason as {@code "max_length is 512"}
+   */
+  public RowEncoder limitedBy(String reason) {
+    return new RowEncoder(tokenizer, vocabularySize, options, reason);
   }
 
   /** The options given. */
@@ -100,7 +116,8 @@ public final class RowEncoder {
     try {
       TokenRow whole = wholeRow(example, Side.CHOSEN, options.completionOnly());
       if (needsTarget && whole.targetCount() == 0) {
-        return new Encoded.Bad<>("no token to predict");
+        return new Encoded.Bad<>(
+            "no token to predict; needed is one behind the first that is a target");
       }
       int length = whole.length();
       boolean tooLong = length > options.maxLength();
@@ -301,12 +318,12 @@ public final class RowEncoder {
       PromptRow prompt;
       if (example instanceof Example.Tokens tokens) {
         int[] ids = tokens.row().ids();
-        checkIds(ids);
+        checkIds("", ids);
         prompt = new PromptRow(index, text(ids), ids);
       } else {
         List<Segment> segments = promptSegments(example);
         int[] ids = promptIds(example, segments);
-        checkIds(ids);
+        checkIds("", ids);
         prompt = new PromptRow(index, join(segments), ids);
       }
       int length = prompt.ids().length;
@@ -316,9 +333,8 @@ public final class RowEncoder {
       if (length > options.maxLength()) {
         if (options.overlong() == Overlong.ERROR) {
           throw RlhfException.input(
-              ("%s: the prompt has %d tokens, at most %d are allowed (max_length, or what the model's"
-                      + " context leaves for it)")
-                  .formatted(example.origin(), length, options.maxLength()));
+              "%s: the prompt has %d tokens, at most %d are allowed: %s"
+                  .formatted(example.origin(), length, options.maxLength(), limit));
         }
         return new Encoded.Dropped<>(TOO_LONG, length);
       }
@@ -365,7 +381,11 @@ public final class RowEncoder {
               && !(example instanceof Example.Conversation && options.template().writesEndToken());
       row = tokenized(example, segments(example, side, completionOnly), appendEos);
     }
-    checkIds(row.ids());
+    String column =
+        !(example instanceof Example.TokensPreference)
+            ? ""
+            : side == Side.CHOSEN ? RowReader.CHOSEN_IDS + ": " : RowReader.REJECTED_IDS + ": ";
+    checkIds(column, row.ids());
     return row;
   }
 
@@ -491,8 +511,7 @@ public final class RowEncoder {
 
   private RlhfException tooLong(Example example, int length) {
     return RlhfException.input(
-        "%s: %d tokens, but max_length is %d (overlong: error)"
-            .formatted(example.origin(), length, options.maxLength()));
+        "%s: %d tokens, but %s (overlong: error)".formatted(example.origin(), length, limit));
   }
 
   private static TokenRow cut(TokenRow row, int maxLength) {
@@ -502,12 +521,12 @@ public final class RowEncoder {
             Arrays.copyOf(row.ids(), maxLength), Arrays.copyOf(row.targets(), maxLength));
   }
 
-  private void checkIds(int[] ids) throws UnusableRow {
+  private void checkIds(String column, int[] ids) throws UnusableRow {
     for (int i = 0; i < ids.length; i++) {
       if (ids[i] < 0 || ids[i] >= vocabularySize) {
         throw new UnusableRow(
-            "token id %d at position %d is outside the vocabulary of %d"
-                .formatted(ids[i], i, vocabularySize));
+            "%stoken id %d at position %d is outside the vocabulary of %d; allowed: 0 to %d"
+                .formatted(column, ids[i], i, vocabularySize, vocabularySize - 1));
       }
     }
   }

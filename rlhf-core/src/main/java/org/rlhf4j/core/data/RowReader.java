@@ -173,7 +173,10 @@ public final class RowReader {
           new BadRow(
               origin,
               "broken JSON at column %d: %s"
-                  .formatted(e.getLocation().getColumnNr(), e.getOriginalMessage())));
+                  .formatted(
+                      e.getLocation().getColumnNr(),
+                      // Jackson's place of the bracket is that in its own buffer.
+                      e.getOriginalMessage().replaceFirst(" \\(start marker at .*", ""))));
     } catch (UnusableRow e) {
       badRows.accept(new BadRow(origin, e.getMessage()));
     }
@@ -315,7 +318,9 @@ public final class RowReader {
       return 0;
     }
     if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
-      throw new UnusableRow("margin must be a finite number, is " + typeName(node));
+      throw new UnusableRow(
+          "margin must be a finite number, is "
+              + (node.isNumber() ? node.doubleValue() : typeName(node)));
     }
     return node.doubleValue();
   }

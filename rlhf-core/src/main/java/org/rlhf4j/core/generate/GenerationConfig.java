@@ -19,6 +19,7 @@ import org.rlhf4j.core.text.Template;
  */
 public record GenerationConfig(
     @Key(
+            heading = "Model, prompts and responses",
             doc = "Folder of the model.",
             existing = Key.Existing.MODEL_FOLDER,
             aliases = {"model_path"})
@@ -35,12 +36,16 @@ public record GenerationConfig(
             atLeast = 1,
             aliases = {"num_generations"})
         int numReturnSequences,
-    @Flattened SamplingConfig sampling,
+    @Flattened(heading = "Sampling") SamplingConfig sampling,
     @Key(
             doc = "Takes the keys that are not given here from the model's generation_config.json.",
             defaultValue = "false")
         boolean useGenerationConfig,
-    @Key(doc = "Responses that are generated side by side.", defaultValue = "64", atLeast = 1)
+    @Key(
+            heading = "How prompts are read, and computing",
+            doc = "Responses that are generated side by side.",
+            defaultValue = "64",
+            atLeast = 1)
         int batchSize,
     @Key(
             doc = "How messages are written out; model: the model's own chat template.",

@@ -2,6 +2,7 @@ package org.rlhf4j.core.generate;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.EnumMap;
@@ -27,7 +28,9 @@ import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
+import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Generates responses to a file of prompts and writes them, one row per prompt, in its order. A row
@@ -67,15 +70,8 @@ public final class GenerationRun {
     AtomicFiles.requireWritable(config.outputPath());
     ModelFolder folder = ModelFolder.open(Path.of(config.modelNameOrPath()));
     DecoderSpec spec = ModelFamilies.of(folder).spec();
-    try (Tokenizer tokenizer =
-        Tokenizer.existsIn(folder.tokenizerPath())
-            ? Tokenizer.load(folder.tokenizerPath())
-            : null) {
-      EncodedDataset<PromptRow> data =
-          EncodedDataset.loadPrompts(
-              config.datasetPath(),
-              encoder(tokenizer, spec, config.template(), spec.maxPositions() - 1),
-              config.maxBadRows());
+    try (Tokenizer tokenizer = tokenizer(folder)) {
+      EncodedDataset<PromptRow> data = load(tokenizer, spec);
       RowEncoder reader = encoder(tokenizer, spec, Template.NONE, Integer.MAX_VALUE);
       data.report().lines().forEach(console::line);
       try (Compute compute = Compute.open(config.device(), config.dtype());
@@ -88,6 +84,44 @@ public final class GenerationRun {
         return summary;
       }
     }
+  }
+
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    Path path = Path.of(config.modelNameOrPath());
+    // Of what is not there at all, the keys' own check tells.
+    ModelFolder folder = Files.isDirectory(path) ? checks.look(() -> ModelFolder.open(path)) : null;
+    ModelFamilies.Model model = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
+    if (model == null) {
+      return;
+    }
+    checks.fact("model", RunCheck.line(folder, model));
+    checks.require(() -> ModelLoader.checkCausalLm(folder, null));
+    checks.require(
+        () -> {
+          try (Tokenizer tokenizer = tokenizer(folder)) {
+            int vocabulary = model.spec().vocabularySize();
+            checks.require(() -> Generator.check(folder, vocabulary, tokenizer, config.sampling()));
+            if (config.datasetPath().stream().allMatch(Files::isRegularFile)) {
+              checks.data("prompts", () -> load(tokenizer, model.spec()));
+            }
+          }
+        });
+  }
+
+  private static Tokenizer tokenizer(ModelFolder folder) {
+    return Tokenizer.existsIn(folder.tokenizerPath())
+        ? Tokenizer.load(folder.tokenizerPath())
+        : null;
+  }
+
+  private EncodedDataset<PromptRow> load(Tokenizer tokenizer, DecoderSpec spec) {
+    RowEncoder encoder =
+        encoder(tokenizer, spec, config.template(), spec.maxPositions() - 1)
+            .limitedBy(
+                "the model's context (max_position_embeddings) is %d, and a response needs room"
+                    .formatted(spec.maxPositions()));
+    return EncodedDataset.loadPrompts(config.datasetPath(), encoder, config.maxBadRows());
   }
 
   /** Generates and writes chunk after chunk. */

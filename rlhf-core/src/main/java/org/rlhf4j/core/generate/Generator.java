@@ -22,6 +22,7 @@ import org.rlhf4j.core.text.TokenStream;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.Tensor;
 import org.rlhf4j.core.torch.TensorScope;
+import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Samples responses. A prompt is read once for all its samples, prompts of similar length are
@@ -50,15 +51,39 @@ public final class Generator implements AutoCloseable {
    * @param eosIds the ids that end a response
    */
   public Generator(CausalLm model, Tokenizer tokenizer, SamplingConfig config, int[] eosIds) {
-    if (tokenizer == null && !config.stop().isEmpty()) {
-      throw RlhfException.config(
-          "stop: stop strings need a tokenizer, and the model folder has none");
-    }
+    requireStops(tokenizer, config);
     this.model = model;
     this.tokenizer = tokenizer;
     this.config = config;
     this.eosIds = eosIds.clone();
     this.sampler = new Sampler(model.torch(), config);
+  }
+
+  private static void requireStops(Tokenizer tokenizer, SamplingConfig config) {
+    if (tokenizer == null && !config.stop().isEmpty()) {
+      throw RlhfException.config(
+          "stop: stop strings need a tokenizer, and the model folder has none");
+    }
+  }
+
+  /**
+   * Looks at what {@link #of} reads of a folder.
+   *
+   * @param vocabulary the model's
+   * @throws RlhfException as there
+   */
+  public static void check(
+      ModelFolder folder, int vocabulary, Tokenizer tokenizer, SamplingConfig config) {
+    ModelGenerationConfig.of(folder, vocabulary);
+    requireStops(tokenizer, config);
+  }
+
+  /** As {@link #check(ModelFolder, int, Tokenizer, SamplingConfig)}, for a run that samples. */
+  public static void check(RunCheck run, SamplingConfig config) {
+    if (run.readsRows()) {
+      int vocabulary = run.spec().vocabularySize();
+      run.checks().require(() -> check(run.start(), vocabulary, run.tokenizer(), config));
+    }
   }
 
   /**

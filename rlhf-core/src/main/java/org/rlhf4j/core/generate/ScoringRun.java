@@ -24,7 +24,9 @@ import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
+import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Scores a file of rows with a language model or a reward model and writes one row of numbers for
@@ -90,6 +92,22 @@ public final class ScoringRun {
     }
   }
 
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    Path path = Path.of(config.modelNameOrPath());
+    // Of what is not there at all, the keys' own check tells.
+    ModelFolder folder = Files.isDirectory(path) ? checks.look(() -> ModelFolder.open(path)) : null;
+    ModelFamilies.Model model = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
+    if (model == null) {
+      return;
+    }
+    checks.fact("model", RunCheck.line(folder, model));
+    if (config.datasetPath().stream().allMatch(Files::isRegularFile)) {
+      boolean needsTargets = model.head() != ModelHead.SEQUENCE_CLASSIFICATION;
+      checks.data("rows", () -> load(folder, model, needsTargets));
+    }
+  }
+
   private EncodedDataset<ScoreRow> load(
       ModelFolder folder, ModelFamilies.Model model, boolean needsTargets) {
     int context = model.spec().maxPositions();
@@ -110,6 +128,9 @@ public final class ScoringRun {
             ? Tokenizer.load(folder.tokenizerPath())
             : null) {
       RowEncoder encoder = new RowEncoder(tokenizer, model.spec().vocabularySize(), options);
+      if (config.maxLength() == 0) {
+        encoder = encoder.limitedBy("the model's context (max_position_embeddings) is " + context);
+      }
       return EncodedDataset.loadForScoring(
           config.datasetPath(), encoder, config.maxBadRows(), needsTargets);
     }

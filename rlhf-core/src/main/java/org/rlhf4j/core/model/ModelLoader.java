@@ -49,6 +49,25 @@ public final class ModelLoader {
   }
 
   /**
+   * Looks at what {@link #causalLm} would load, without reading weights.
+   *
+   * @param lora a new adapter, or null
+   * @throws org.rlhf4j.core.RlhfException as there
+   */
+  public static void checkCausalLm(ModelFolder folder, LoraSpec lora) {
+    ModelFamilies.Model model = requireCausalLm(folder);
+    if (lora != null) {
+      layout(folder, model, lora);
+    }
+  }
+
+  /** As {@link #checkCausalLm}, for {@link #hydra}. */
+  public static void checkHydra(ModelFolder folder, LoraSpec lora, int unfrozen) {
+    checkCausalLm(folder, lora);
+    requireUnfrozen(folder, requireCausalLm(folder).spec().layers(), lora, unfrozen);
+  }
+
+  /**
    * The model that a language model with an adapter was before its training, on the same weights:
    * without an adapter, or with that of its folder. The caller closes it before the model.
    *
@@ -104,19 +123,8 @@ public final class ModelLoader {
     int layers = model.spec().layers();
     int unfrozen = split.unfrozen();
     EmbeddingTraining embeddings = split.embeddings();
-    if (unfrozen == 0 || unfrozen < Hydra.ALL || unfrozen > layers) {
-      throw RlhfException.config(
-          "num_layers_unfrozen: %d; allowed: -1 for all layers, or 1 to %d, the layers of %s"
-              .formatted(unfrozen, layers, folder.path()));
-    }
+    requireUnfrozen(folder, layers, options.lora(), unfrozen);
     if (options.lora() != null) {
-      if (unfrozen != Hydra.ALL) {
-        throw RlhfException.config(
-            "num_layers_unfrozen: "
-                + unfrozen
-                + " cannot be combined with use_peft, whose adapters stand in all layers; leave"
-                + " one of them out");
-      }
       CausalLm policy = causalLm(torch, folder, options);
       return new Hydra(policy, reference(policy, folder), new Hydra.Trunk(0, 0, true), null);
     }
@@ -162,6 +170,21 @@ public final class ModelLoader {
         new CausalLm(torch, model.spec(), frozen, !shared),
         new Hydra.Trunk(trunkLayers, trainedBelow, shared),
         shared ? base : null);
+  }
+
+  private static void requireUnfrozen(ModelFolder folder, int layers, LoraSpec lora, int unfrozen) {
+    if (unfrozen == 0 || unfrozen < Hydra.ALL || unfrozen > layers) {
+      throw RlhfException.config(
+          "num_layers_unfrozen: %d; allowed: -1 for all layers, or 1 to %d, the layers of %s"
+              .formatted(unfrozen, layers, folder.path()));
+    }
+    if (lora != null && unfrozen != Hydra.ALL) {
+      throw RlhfException.config(
+          "num_layers_unfrozen: "
+              + unfrozen
+              + " cannot be combined with use_peft, whose adapters stand in all layers; leave"
+              + " one of them out");
+    }
   }
 
   /**
@@ -241,9 +264,7 @@ public final class ModelLoader {
    */
   public static RewardModel rewardModel(
       Torch torch, ModelFolder folder, Options options, long headSeed) {
-    ModelFamilies.Model found = ModelFamilies.of(folder);
-    ModelFamilies.Model model =
-        new ModelFamilies.Model(found.family(), ModelHead.SEQUENCE_CLASSIFICATION, found.spec());
+    ModelFamilies.Model model = underScoreHead(folder);
     String head = model.family().headName(model.head());
     double range = folder.config().path("initializer_range").asDouble(DEFAULT_INITIALIZER_RANGE);
     Weights.Source source =
@@ -255,20 +276,35 @@ public final class ModelLoader {
           }
         };
     Start start = new Start(folder, model, model.parameters(), source);
-    WeightPlaces places = places(torch, start, withHead(options, head));
+    Options trained =
+        new Options(
+            options.type(), options.trainable(), withHead(options.lora(), head), options.seed());
+    WeightPlaces places = places(torch, start, trained);
     return new RewardModel(torch, model.spec(), places);
   }
 
-  private static Options withHead(Options options, String head) {
-    LoraSpec lora = options.lora();
+  /** What a folder's trunk is with a score head, be it its own or a fresh one. */
+  private static ModelFamilies.Model underScoreHead(ModelFolder folder) {
+    ModelFamilies.Model found = ModelFamilies.of(folder);
+    return new ModelFamilies.Model(found.family(), ModelHead.SEQUENCE_CLASSIFICATION, found.spec());
+  }
+
+  /** As {@link #checkCausalLm}, for {@link #rewardModel}. */
+  public static void checkRewardModel(ModelFolder folder, LoraSpec lora) {
+    ModelFamilies.Model model = underScoreHead(folder);
+    if (lora != null) {
+      layout(folder, model, withHead(lora, model.family().headName(model.head())));
+    }
+  }
+
+  private static LoraSpec withHead(LoraSpec lora, String head) {
     String module = head.substring(0, head.lastIndexOf('.'));
     if (lora == null || lora.modulesToSave().contains(module)) {
-      return options;
+      return lora;
     }
     List<String> saved = new ArrayList<>(lora.modulesToSave());
     saved.add(module);
-    LoraSpec more = lora.withModules(lora.targetModules(), saved);
-    return new Options(options.type(), options.trainable(), more, options.seed());
+    return lora.withModules(lora.targetModules(), saved);
   }
 
   /** What a model is loaded from: its folder, and the values of its parameters but an adapter's. */
@@ -295,13 +331,11 @@ public final class ModelLoader {
     if (options.lora() == null) {
       return new WeightPlaces(base, stored(torch, stored, options));
     }
-    AdapterLayout layout = new AdapterLayout(start.model(), start.parameters(), options.lora());
-    layout.requireAllKnown();
+    AdapterLayout layout = layout(folder, start.model(), options.lora());
     Weights.Source fresh = Adapter.fresh(layout, start.source(), options.seed());
     if (stored == null) {
       return new WeightPlaces(base, new Adapter(torch, layout, fresh, options));
     }
-    stored.requireFits(layout);
     Weights.Source goingOn =
         (parameter, from, target) -> {
           if (stored.contains(parameter)) {
@@ -311,6 +345,17 @@ public final class ModelLoader {
           }
         };
     return new WeightPlaces(base, new Adapter(torch, layout, goingOn, options));
+  }
+
+  /** A new adapter's layout, which fits the model and the adapter that its folder may hold. */
+  private static AdapterLayout layout(
+      ModelFolder folder, ModelFamilies.Model model, LoraSpec lora) {
+    AdapterLayout layout = new AdapterLayout(model, model.parameters(), lora);
+    layout.requireAllKnown();
+    if (folder.adapter().isPresent()) {
+      new StoredAdapter(folder.adapter().get(), ModelFamilies.of(folder)).requireFits(layout);
+    }
+    return layout;
   }
 
   private static Adapter stored(Torch torch, StoredAdapter stored, Options options) {

@@ -13,6 +13,7 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  * given.
  *
  * @param name the model's name, as the last part of {@code output_dir}
+ * @param path {@code output_dir} as it was given
  * @param method the verb that made it: {@code sft}, {@code reward} or {@code raft}
  * @param version the library's version
  * @param baseModel the start model as it was named
@@ -26,6 +27,7 @@ import org.rlhf4j.core.checkpoint.AtomicFiles;
  */
 public record ModelCard(
     String name,
+    String path,
     String method,
     String version,
     String baseModel,
@@ -101,7 +103,7 @@ public record ModelCard(
     String rows = sequenceClassification ? "rows" : "prompts";
     String command =
         """
-        With RLHF4J:
+        In the folder from which it was trained, with RLHF4J:
 
         ```
         ./rlhf %s --model_name_or_path %s --dataset_path %s.jsonl --output_path out.jsonl
@@ -110,7 +112,7 @@ public record ModelCard(
         With Python %s:
 
         """
-            .formatted(verb, name, rows, adapter ? "PEFT" : "transformers");
+            .formatted(verb, shellWord(path), rows, adapter ? "PEFT" : "transformers");
     String task = sequenceClassification ? "ForSequenceClassification" : "ForCausalLM";
     String autoClass = (adapter ? "AutoPeftModel" : "AutoModel") + task;
     StringBuilder python = new StringBuilder("```python\n");
@@ -122,9 +124,11 @@ public record ModelCard(
       python.append("from transformers import ").append(imports).append("\n");
     }
     String labels = adapter && sequenceClassification ? ", num_labels=1" : "";
-    python.append("\nmodel = %s.from_pretrained(\"%s\"%s)\n".formatted(autoClass, name, labels));
+    python.append(
+        "\nmodel = %s.from_pretrained(%s%s)\n".formatted(autoClass, pythonString(path), labels));
     if (tokenizer) {
-      python.append("tokenizer = AutoTokenizer.from_pretrained(\"%s\")\n".formatted(name));
+      python.append(
+          "tokenizer = AutoTokenizer.from_pretrained(%s)\n".formatted(pythonString(path)));
       python.append("inputs = tokenizer(text, return_tensors=\"pt\")\n");
       python.append(
           sequenceClassification
@@ -132,6 +136,17 @@ public record ModelCard(
               : "answer = tokenizer.decode(model.generate(**inputs, max_new_tokens=128)[0])\n");
     }
     return command + python + "```\n";
+  }
+
+  /**
+   * As one word for a POSIX shell, in quotes where it holds anything that means something there.
+   */
+  private static String shellWord(String text) {
+    return text.matches("[\\w./:+,@%-]+") ? text : "'" + text.replace("'", "'\\''") + "'";
+  }
+
+  private static String pythonString(String text) {
+    return '"' + text.replace("\\", "\\\\").replace("\"", "\\\"") + '"';
   }
 
   private List<List<String>> dataRows() {

@@ -65,6 +65,16 @@ public final class Torch implements AutoCloseable {
     return new Torch(engine, device(engine, name), products);
   }
 
+  /**
+   * Looks whether a device is there.
+   *
+   * @param name as in {@link #open(String)}
+   * @throws org.rlhf4j.core.RlhfException as there
+   */
+  public static void requireThere(String name) {
+    device(Engine.getEngine("PyTorch"), name);
+  }
+
   private static Device device(Engine engine, String name) {
     if (name.equals("cpu")) {
       return Device.cpu();

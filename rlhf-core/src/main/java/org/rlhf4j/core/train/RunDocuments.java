@@ -79,6 +79,7 @@ final class RunDocuments {
     }
     new ModelCard(
             facts.outputDir().getFileName().toString(),
+            facts.training().outputDir().toString(),
             facts.method(),
             Provenance.libraryVersion(),
             facts.training().modelNameOrPath(),

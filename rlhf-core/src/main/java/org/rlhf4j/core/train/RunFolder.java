@@ -94,45 +94,93 @@ final class RunFolder implements AutoCloseable {
   }
 
   private static Opened open(RunFolder folder, Record config, TrainingConfig training) {
+    folder.requireOwn(training);
+    AtomicFiles.removeLeftovers(folder.path);
+    return new Opened(folder, folder.continued(config, training));
+  }
+
+  /**
+   * Finds out what {@link #open} would do, and leaves everything as it is.
+   *
+   * @throws RlhfException as there
+   */
+  static Look look(Record config, TrainingConfig training) {
+    RunFolder folder = new RunFolder(training.outputDir().toAbsolutePath().normalize());
+    folder.requireNoInputs(config);
+    Path nearest = folder.path;
+    while (!Files.exists(nearest) && nearest.getParent() != null) {
+      nearest = nearest.getParent();
+    }
+    if (!Files.isDirectory(nearest) || !Files.isWritable(nearest)) {
+      throw RlhfException.environment(
+          "output_dir: cannot write to %s (%s %s)"
+              .formatted(
+                  folder.path,
+                  nearest,
+                  Files.isDirectory(nearest) ? "may not be written" : "is a file"),
+          null);
+    }
+    RunLock.requireFree(folder.path);
+    folder.requireOwn(training);
+    return new Look(folder.content().isEmpty(), folder.continued(config, training));
+  }
+
+  /**
+   * What a run would find.
+   *
+   * @param isEmpty whether there is nothing in its folder
+   * @param checkpoint that it goes on from; null for a new run
+   */
+  record Look(boolean isEmpty, Path checkpoint) {}
+
+  /** Requires that the folder is empty, this run's, or free to be replaced. */
+  private void requireOwn(TrainingConfig training) {
     ResumeFrom from = training.resumeFromCheckpoint();
-    List<Path> content = folder.content();
+    List<Path> content = content();
     if (from instanceof ResumeFrom.Checkpoint given) {
       if (!Files.exists(given.folder().resolve(PROGRESS_FILE))) {
         throw RlhfException.input(
             "resume_from_checkpoint: " + given.folder() + " is no checkpoint of a run");
       }
       Path run = given.folder().toAbsolutePath().normalize().getParent();
-      if (!content.isEmpty() && !run.equals(folder.path)) {
-        throw folder.notEmpty(content);
+      if (!content.isEmpty() && !run.equals(path)) {
+        throw notEmpty(content);
       }
-      AtomicFiles.removeLeftovers(folder.path);
-      return new Opened(folder, given.folder());
+      return;
     }
-    if (content.isEmpty()) {
-      AtomicFiles.removeLeftovers(folder.path);
-      return new Opened(folder, null);
+    boolean aRun = Files.exists(path.resolve(CONFIG_FILE));
+    if (content.isEmpty() || (from instanceof ResumeFrom.Auto && aRun)) {
+      return;
     }
-    boolean aRun = Files.exists(folder.path.resolve(CONFIG_FILE));
-    if (from instanceof ResumeFrom.Auto && aRun) {
-      AtomicFiles.removeLeftovers(folder.path);
-      List<Path> checkpoints = folder.checkpoints();
-      if (!checkpoints.isEmpty()) {
-        return new Opened(folder, checkpoints.get(checkpoints.size() - 1));
-      }
-      requireSameConfig(config, folder.path.resolve(CONFIG_FILE));
-    } else if (!training.overwriteOutputDir()) {
-      throw folder.notEmpty(content);
-    } else if (!aRun) {
+    if (!training.overwriteOutputDir()) {
+      throw notEmpty(content);
+    }
+    if (!aRun) {
       throw RlhfException.config(
           "overwrite_output_dir: "
-              + folder.path
+              + path
               + " holds no run (it has no "
               + CONFIG_FILE
               + "), so nothing in it is replaced; choose another folder");
-    } else {
-      AtomicFiles.removeLeftovers(folder.path);
     }
-    return new Opened(folder, null);
+  }
+
+  /** The checkpoint that the run goes on from, null for a new run. */
+  private Path continued(Record config, TrainingConfig training) {
+    ResumeFrom from = training.resumeFromCheckpoint();
+    if (from instanceof ResumeFrom.Checkpoint given) {
+      return given.folder();
+    }
+    Path startedWith = path.resolve(CONFIG_FILE);
+    if (!(from instanceof ResumeFrom.Auto) || !Files.exists(startedWith)) {
+      return null;
+    }
+    List<Path> checkpoints = checkpoints();
+    if (!checkpoints.isEmpty()) {
+      return checkpoints.get(checkpoints.size() - 1);
+    }
+    requireSameConfig(config, startedWith);
+    return null;
   }
 
   private RlhfException notEmpty(List<Path> content) {
@@ -231,6 +279,9 @@ final class RunFolder implements AutoCloseable {
 
   /** What is in it, but for the lock and what a crash left half-written. */
   private List<Path> content() {
+    if (!Files.exists(path)) {
+      return List.of();
+    }
     try (Stream<Path> entries = Files.list(path)) {
       return entries
           .filter(entry -> !entry.getFileName().toString().startsWith(".rlhf4j-"))

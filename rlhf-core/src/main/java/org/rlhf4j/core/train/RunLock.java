@@ -3,6 +3,7 @@ package org.rlhf4j.core.train;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -59,6 +60,29 @@ final class RunLock implements AutoCloseable {
     }
     close(channel, file);
     throw inUse(folder, null);
+  }
+
+  /**
+   * Requires that no run has a folder, and leaves it as it is.
+   *
+   * @throws RlhfException if one has
+   */
+  static void requireFree(Path folder) {
+    Path file = folder.resolve(FILE_NAME);
+    if (!Files.exists(file)) {
+      return;
+    }
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE);
+        FileLock lock = channel.tryLock()) {
+      if (lock == null) {
+        throw inUse(folder, null);
+      }
+    } catch (OverlappingFileLockException e) {
+      throw inUse(folder, e);
+    } catch (IOException e) {
+      throw RlhfException.environment(
+          "output_dir: cannot write to " + folder + " (" + RunFolder.reason(e) + ")", e);
+    }
   }
 
   /** Between opening and locking, the run that had the lock may have ended and deleted its file. */

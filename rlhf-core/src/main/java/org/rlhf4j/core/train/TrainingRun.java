@@ -55,6 +55,7 @@ public final class TrainingRun implements AutoCloseable {
   private final Compute compute;
   private final ModelFolder start;
   private final Tokenizer tokenizer;
+  private final RunRows rows;
   private final long startedNanos = System.nanoTime();
   private final StoredType savedType;
   private final BestModel best;
@@ -66,7 +67,6 @@ public final class TrainingRun implements AutoCloseable {
   private long step;
   private long lastSaved = -1;
   private boolean evaluationPending;
-  private boolean contextNamed;
   private final Map<String, Object> dataCounts = new LinkedHashMap<>();
 
   private TrainingRun(String method, Record config, TrainingConfig training, RunContext context) {
@@ -91,6 +91,7 @@ public final class TrainingRun implements AutoCloseable {
       Path texts = start.tokenizerPath();
       loaded = Tokenizer.existsIn(texts) ? Tokenizer.load(texts) : null;
       this.tokenizer = loaded;
+      this.rows = new RunRows(training, loaded, context.console()::warn);
       this.compute =
           resumed == null
               ? Compute.open(training.device(), training.dtype())
@@ -136,18 +137,21 @@ public final class TrainingRun implements AutoCloseable {
 
   /** How to load a model that this run trains. */
   public ModelLoader.Options trainable() {
+    return new ModelLoader.Options(compute.type(), true, adapter(training), training.seed());
+  }
+
+  /** The adapter that is trained, null for a run that trains all weights. */
+  static LoraSpec adapter(TrainingConfig training) {
     LoraConfig lora = training.lora();
-    LoraSpec adapter =
-        lora.usePeft()
-            ? new LoraSpec(
-                lora.loraR(),
-                lora.loraAlpha(),
-                lora.loraDropout(),
-                lora.loraTargetModules(),
-                lora.useRslora(),
-                lora.modulesToSave())
-            : null;
-    return new ModelLoader.Options(compute.type(), true, adapter, training.seed());
+    return lora.usePeft()
+        ? new LoraSpec(
+            lora.loraR(),
+            lora.loraAlpha(),
+            lora.loraDropout(),
+            lora.loraTargetModules(),
+            lora.useRslora(),
+            lora.modulesToSave())
+        : null;
   }
 
   /** The type that is computed in. */
@@ -167,15 +171,7 @@ public final class TrainingRun implements AutoCloseable {
 
   /** Encodes rows as the run's keys say; prompts are no targets. */
   public RowEncoder encoder(DecoderSpec spec) {
-    return encoder(spec, longestRow(spec));
-  }
-
-  private RowEncoder encoder(DecoderSpec spec, int longest) {
-    return new RowEncoder(
-        tokenizer,
-        spec.vocabularySize(),
-        new RowEncoder.Options(
-            training.template(), longest, training.overlong(), training.appendEos(), true));
+    return rows.encoder(spec);
   }
 
   /**
@@ -183,20 +179,7 @@ public final class TrainingRun implements AutoCloseable {
    * on the console.
    */
   public int longestRow(DecoderSpec spec) {
-    if (training.maxLength() <= spec.maxPositions()) {
-      return training.maxLength();
-    }
-    if (!contextNamed) {
-      contextNamed = true;
-      console()
-          .warn(
-              "max_length "
-                  + training.maxLength()
-                  + " is more than the model's context, max_position_embeddings "
-                  + spec.maxPositions()
-                  + "; rows are limited to that");
-    }
-    return spec.maxPositions();
+    return rows.longest(spec);
   }
 
   /**
@@ -205,14 +188,7 @@ public final class TrainingRun implements AutoCloseable {
    * @throws RlhfException where the model's context has no room for a prompt
    */
   public RowEncoder promptEncoder(DecoderSpec spec, int maxNewTokens) {
-    int longest = longestRow(spec) - maxNewTokens;
-    if (longest < 1) {
-      throw RlhfException.config(
-          ("max_new_tokens %d: leaves no room for a prompt in %d tokens, the lesser of max_length"
-                  + " and the model's context")
-              .formatted(maxNewTokens, longestRow(spec)));
-    }
-    return encoder(spec, longest);
+    return rows.promptEncoder(spec, maxNewTokens);
   }
 
   /**
@@ -370,7 +346,7 @@ public final class TrainingRun implements AutoCloseable {
     return Config.toYaml(config).getBytes(StandardCharsets.UTF_8);
   }
 
-  private static void requireSameData(String before, String now) {
+  static void requireSameData(String before, String now) {
     if (!before.equals(now)) {
       throw RlhfException.config(
           "dataset_path: the rows are not those that the run was started with (hash "

@@ -229,7 +229,7 @@ class RowEncoderTest {
     for (int id : new int[] {10, -1}) {
       Example example = new Example.Tokens(ORIGIN, TokenRow.allTargets(new int[] {9, id}));
       assertEquals(
-          "token id " + id + " at position 1 is outside the vocabulary of 10",
+          "token id " + id + " at position 1 is outside the vocabulary of 10; allowed: 0 to 9",
           reason(encoder.encodeRow(example)));
       assertTrue(reason(encoder.encodePrompt(example)).contains("outside"));
     }
@@ -398,7 +398,9 @@ class RowEncoderTest {
             new TokenPair(
                 TokenRow.allTargets(new int[] {1, 2}), TokenRow.allTargets(new int[] {1, 259}), 0));
     assertEquals(
-        new Encoded.Bad<ScoreRow>("token id 259 at position 1 is outside the vocabulary of 259"),
+        new Encoded.Bad<ScoreRow>(
+            "rejected_input_ids: token id 259 at position 1 is outside the vocabulary of 259;"
+                + " allowed: 0 to 258"),
         encoder.encodeForScoring(outside, false));
   }
 

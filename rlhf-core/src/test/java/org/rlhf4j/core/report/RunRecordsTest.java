@@ -152,6 +152,7 @@ class RunRecordsTest {
     ModelCard card =
         new ModelCard(
             "my-model",
+            "runs/it's \"my\"/my-model",
             "sft",
             "0.1.0",
             "models/tiny",
@@ -202,10 +203,10 @@ class RunRecordsTest {
 
         ## How to load it
 
-        With RLHF4J:
+        In the folder from which it was trained, with RLHF4J:
 
         ```
-        ./rlhf generate --model_name_or_path my-model --dataset_path prompts.jsonl \
+        ./rlhf generate --model_name_or_path 'runs/it'\\''s "my"/my-model' --dataset_path prompts.jsonl \
         --output_path out.jsonl
         ```
 
@@ -214,8 +215,8 @@ class RunRecordsTest {
         ```python
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained("my-model")
-        tokenizer = AutoTokenizer.from_pretrained("my-model")
+        model = AutoModelForCausalLM.from_pretrained("runs/it's \\"my\\"/my-model")
+        tokenizer = AutoTokenizer.from_pretrained("runs/it's \\"my\\"/my-model")
         inputs = tokenizer(text, return_tensors="pt")
         answer = tokenizer.decode(model.generate(**inputs, max_new_tokens=128)[0])
         ```
@@ -228,6 +229,7 @@ class RunRecordsTest {
     ModelCard card =
         new ModelCard(
             "rm",
+            "../runs/rm",
             "reward",
             "0.1.0",
             "models/tiny",
@@ -241,8 +243,9 @@ class RunRecordsTest {
     String text = card.render();
     JsonNode head = new YAMLMapper().readTree(text.substring(4, text.indexOf("\n---\n", 4)));
     assertEquals("text-classification", head.get("pipeline_tag").asText());
-    assertTrue(text.contains("AutoModelForSequenceClassification.from_pretrained(\"rm\")"), text);
-    assertTrue(text.contains("./rlhf score --model_name_or_path rm"), text);
+    assertTrue(
+        text.contains("AutoModelForSequenceClassification.from_pretrained(\"../runs/rm\")"), text);
+    assertTrue(text.contains("./rlhf score --model_name_or_path ../runs/rm "), text);
     assertFalse(text.contains("AutoTokenizer"), "the folder has no tokenizer");
   }
 
@@ -251,6 +254,7 @@ class RunRecordsTest {
     String text =
         new ModelCard(
                 "rm",
+                "../runs/rm",
                 "reward",
                 "0.1.0",
                 "models/tiny",
@@ -266,7 +270,7 @@ class RunRecordsTest {
     assertTrue(text.contains("holds a LoRA adapter of the model it was made from"), text);
     assertTrue(
         text.contains(
-            "AutoPeftModelForSequenceClassification.from_pretrained(\"rm\", num_labels=1)"),
+            "AutoPeftModelForSequenceClassification.from_pretrained(\"../runs/rm\", num_labels=1)"),
         text);
   }
 }

@@ -15,20 +15,24 @@ import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.PromptRow;
 import org.rlhf4j.core.data.PromptSchedule;
+import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.model.Decoder.Recording;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.ModelWriter;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.report.MetricNames;
 import org.rlhf4j.core.report.Progress;
 import org.rlhf4j.core.report.SampleLog;
 import org.rlhf4j.core.train.BatchPlan;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.FixedModels;
 import org.rlhf4j.core.train.LearningRateSchedule;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.RunBanner;
+import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
@@ -229,13 +233,32 @@ public final class GroupTrainer {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
+  /** See {@link GrpoTrainer#check}. */
+  void check(Checks checks) {
+    int unfrozen = group.numLayersUnfrozen();
+    try (RunCheck run =
+        new RunCheck(
+            keys.all(),
+            training,
+            (folder, lora) -> ModelLoader.checkHydra(folder, lora, unfrozen),
+            checks)) {
+      OpenReward.check(run, rolling.rewardSource(), run.longestRow());
+      Generator.check(run, rolling.sampling());
+      int newTokens = rolling.sampling().maxNewTokens();
+      run.trainData(paths -> load(run.promptEncoder(newTokens), paths).data());
+      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
+        run.evalData(paths -> load(run.promptEncoder(newTokens), paths).data());
+      }
+    }
+  }
+
   private OnlinePrompts load(TrainingRun run, GroupNetworks networks, List<Path> paths) {
-    return OnlinePrompts.load(
-        paths,
-        run.promptEncoder(networks.policy().decoder().spec(), rolling.sampling().maxNewTokens()),
-        training,
-        rolling.deltaReward(),
-        context.stop());
+    int newTokens = rolling.sampling().maxNewTokens();
+    return load(run.promptEncoder(networks.policy().decoder().spec(), newTokens), paths);
+  }
+
+  private OnlinePrompts load(RowEncoder encoder, List<Path> paths) {
+    return OnlinePrompts.load(paths, encoder, training, rolling.deltaReward(), context.stop());
   }
 
   private RolloutPlan plan(OnlinePrompts prompts) {

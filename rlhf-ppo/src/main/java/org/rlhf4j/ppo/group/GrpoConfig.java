@@ -22,8 +22,11 @@ public record GrpoConfig(
               @Default(key = "append_eos", value = "false")
             })
         TrainingConfig training,
-    @Flattened RolloutConfig rollout,
-    @Flattened(@Default(key = "beta", value = "0")) GroupConfig group,
+    @Flattened(heading = "Roll-outs and rewards") RolloutConfig rollout,
+    @Flattened(
+            heading = "Groups and what is learned from them",
+            value = @Default(key = "beta", value = "0"))
+        GroupConfig group,
     @Key(
             doc =
                 "How token losses become the loss of a step: mean of the responses' means, mean over"

@@ -23,8 +23,11 @@ public record ReinforcePlusPlusConfig(
               @Default(key = "append_eos", value = "false")
             })
         TrainingConfig training,
-    @Flattened RolloutConfig rollout,
-    @Flattened(@Default(key = "beta", value = "0.01")) GroupConfig group,
+    @Flattened(heading = "Roll-outs and rewards") RolloutConfig rollout,
+    @Flattened(
+            heading = "Groups and what is learned from them",
+            value = @Default(key = "beta", value = "0.01"))
+        GroupConfig group,
     @Key(
             doc =
                 "Takes the mean of its group off each score first (REINFORCE++-baseline); gamma is"

@@ -22,8 +22,11 @@ public record RlooConfig(
               @Default(key = "append_eos", value = "false")
             })
         TrainingConfig training,
-    @Flattened RolloutConfig rollout,
-    @Flattened(@Default(key = "beta", value = "0.05")) GroupConfig group,
+    @Flattened(heading = "Roll-outs and rewards") RolloutConfig rollout,
+    @Flattened(
+            heading = "Groups and what is learned from them",
+            value = @Default(key = "beta", value = "0.05"))
+        GroupConfig group,
     @Key(
             doc = "Gives the advantages of a roll-out mean 0 and standard deviation 1.",
             defaultValue = "false")

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.MetricNames;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RunContext;
 
@@ -49,6 +50,11 @@ public final class RlooTrainer {
    */
   public List<Map<String, Object>> train() {
     return trainer.train();
+  }
+
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
+    trainer.check(checks);
   }
 
   private final class Method implements GroupMethod {

@@ -63,7 +63,7 @@ public record RolloutConfig(
                     + " with one step for each roll-out has nothing to compare a ratio with: it is 1.",
             defaultValue = "true")
         boolean checkInvariants,
-    @Flattened SamplingConfig sampling)
+    @Flattened(heading = "Sampling") SamplingConfig sampling)
     implements Checked {
   /** How scores are clipped and what is taken off them. */
   public RewardShaping shaping() {
