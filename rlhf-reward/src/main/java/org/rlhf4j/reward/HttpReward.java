@@ -75,7 +75,30 @@ public final class HttpReward implements RewardFunction {
   private final URI url;
   private final String token;
   private final Options options;
+  private final Time time;
   private final HttpClient client;
+
+  /** What passes between attempts; a test need not wait for it. */
+  interface Time {
+    /** That of the machine. */
+    Time REAL =
+        new Time() {
+          @Override
+          public long nanos() {
+            return System.nanoTime();
+          }
+
+          @Override
+          public void sleep(long nanos) throws InterruptedException {
+            TimeUnit.NANOSECONDS.sleep(nanos);
+          }
+        };
+
+    /** As {@link System#nanoTime}. */
+    long nanos();
+
+    void sleep(long nanos) throws InterruptedException;
+  }
 
   /**
    * How a server is asked.
@@ -130,12 +153,17 @@ public final class HttpReward implements RewardFunction {
    * @throws IllegalArgumentException if it is not that of an HTTP server
    */
   public HttpReward(URI url, String token, Options options) {
+    this(url, token, options, Time.REAL);
+  }
+
+  HttpReward(URI url, String token, Options options, Time time) {
     URI checked = ServerUrl.parse(url.toString());
     String path = checked.getRawPath();
     boolean bare = (path.isEmpty() || path.equals("/")) && checked.getRawQuery() == null;
     this.url = bare ? checked.resolve(PATH) : checked;
     this.token = token == null ? null : RewardToken.checked(token);
     this.options = options;
+    this.time = time;
     // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token
     // away.
     this.client =
@@ -164,7 +192,7 @@ public final class HttpReward implements RewardFunction {
 
   private double[] ask(List<Completion> completions) {
     byte[] body = body(completions);
-    long start = System.nanoTime();
+    long start = time.nanos();
     double wait = options.firstWaitSeconds();
     for (int attempt = 1; ; attempt++) {
       String failure;
@@ -197,7 +225,7 @@ public final class HttpReward implements RewardFunction {
 
   /** Seconds until an answer comes too late. */
   private double left(long start) {
-    return Math.max(0, options.limit() - (System.nanoTime() - start) * 1e-9);
+    return Math.max(0, options.limit() - (time.nanos() - start) * 1e-9);
   }
 
   /** Whether no other attempt is made, which would have so many seconds. */
@@ -214,9 +242,9 @@ public final class HttpReward implements RewardFunction {
         : count;
   }
 
-  private static void sleep(double seconds) {
+  private void sleep(double seconds) {
     try {
-      TimeUnit.NANOSECONDS.sleep((long) (seconds * 1e9));
+      time.sleep((long) (seconds * 1e9));
     } catch (InterruptedException e) {
       throw interrupted(e);
     }
