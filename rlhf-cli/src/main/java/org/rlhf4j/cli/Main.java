@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import org.rlhf4j.core.ExitCode;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.config.Config;
@@ -32,6 +33,8 @@ public final class Main {
 
   /** Runs a command line and ends the process. */
   public static void main(String[] args) {
+    // Numbers are written alike everywhere; Arabic digits and German points stand in no log.
+    Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
     PrintStream out = utf8(FileDescriptor.out);
     PrintStream err = utf8(FileDescriptor.err);
     Session session = new Session(out, err, new StopSignal(), Console.standard(), List.of(args));

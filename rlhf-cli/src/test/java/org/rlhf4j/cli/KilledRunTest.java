@@ -1,6 +1,5 @@
 package org.rlhf4j.cli;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,8 +17,6 @@ import org.rlhf4j.core.testing.SameRuns;
 /** Processes that are killed at any moment and started again do what an undisturbed one does. */
 @Timeout(300)
 class KilledRunTest {
-  private static final int TERMINATED = 128 + 15;
-
   @TempDir Path temporary;
   private TinyRuns tiny;
   private KilledRuns runs;
@@ -102,10 +99,7 @@ class KilledRunTest {
     Path cut = temporary.resolve("cut");
     List<String> words = tiny.train("reward", cut, keys);
     runs.killAt(words, () -> Files.exists(cut.resolve(KilledRuns.UNFINISHED + "checkpoint-6")));
-    Process process = runs.waitFor(words, () -> KilledRuns.metricRows(cut) >= 12);
-    process.destroy();
-    assertEquals(TERMINATED, process.waitFor(), () -> runs.output());
-    assertTrue(runs.output().contains("Stopping: "), runs.output());
+    runs.terminateAt(words, () -> KilledRuns.metricRows(cut) >= 12);
     assertFalse(Files.exists(cut.resolve("model.safetensors")));
     assertSavedAtItsLastStep(cut);
     runs.finish(words);

@@ -15,7 +15,7 @@ import sun.misc.SignalHandler;
 
 class SignalsTest {
   @Test
-  @Timeout(30)
+  @Timeout(300)
   void sigtermAsksForTheEndAndSaysSo() throws InterruptedException {
     SignalHandler term = Signal.handle(new Signal("TERM"), SignalHandler.SIG_DFL);
     SignalHandler interrupt = Signal.handle(new Signal("INT"), SignalHandler.SIG_DFL);

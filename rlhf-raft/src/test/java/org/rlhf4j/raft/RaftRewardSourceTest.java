@@ -8,11 +8,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -87,8 +89,8 @@ class RaftRewardSourceTest {
     private final RewardServer server;
     private final Thread thread;
 
-    /** Serves so many requests, then is gone. */
-    Served(int port, long requests) {
+    /** Serves until it is gone. */
+    Served(int port, BooleanSupplier gone) {
       InetSocketAddress address = new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
       server =
           RewardServer.open(
@@ -98,7 +100,7 @@ class RaftRewardSourceTest {
       thread =
           new Thread(
               () -> {
-                server.serve(() -> stop.requested() || server.requests() >= requests);
+                server.serve(() -> stop.requested() || gone.getAsBoolean());
                 server.close();
               });
       thread.start();
@@ -116,7 +118,7 @@ class RaftRewardSourceTest {
   @Test
   void aServerTrainsToTheBitsOfItsFolder() throws Exception {
     train(builder("folder").set("reward_model_name_or_path", reward.toString()));
-    try (Served served = new Served(0, Long.MAX_VALUE)) {
+    try (Served served = new Served(0, () -> false)) {
       String url = served.server.url().toString();
       train(builder("url").set("reward_model_name_or_path", url));
     }
@@ -132,35 +134,38 @@ class RaftRewardSourceTest {
   @Test
   void aServerThatGoesDownCostsNothingButTime() throws Exception {
     train(builder("whole").set("reward_model_name_or_path", reward.toString()));
-    int port;
-    ConfigBuilder<RaftConfig> cut;
-    // Three requests for an iteration's 20 responses, one for the 7 held-out prompts.
-    try (Served served = new Served(0, 6)) {
-      port = served.server.url().getPort();
-      cut =
+    Path drawn = temporary.resolve("cut/iterations/iteration-2/samples.jsonl");
+    // Of two sockets that share a port one may listen; nobody else gets it meanwhile.
+    try (Socket port = new Socket()) {
+      port.setReuseAddress(true);
+      port.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+      ConfigBuilder<RaftConfig> cut =
           builder("cut")
-              .set("reward_model_name_or_path", served.server.url().toString())
-              .set("reward_timeout_s", 4);
-      RlhfException down = assertThrows(RlhfException.class, () -> train(cut));
-      assertEquals(ExitCode.ENVIRONMENT, down.exitCode());
-      assertTrue(
-          down.getMessage().startsWith(served.server.url() + ": cannot be reached: "),
-          down.getMessage());
-    }
-    assertFalse(Files.exists(temporary.resolve("cut/model.safetensors")));
-    assertTrue(Files.exists(temporary.resolve("cut/iterations/iteration-2/samples.jsonl")));
-    try (Served served = new Served(port, Long.MAX_VALUE)) {
-      // Another patience is no other run.
-      train(cut.set("reward_timeout_s", 60));
-      // Iteration 1 is not asked for again.
-      assertEquals(8, served.server.requests());
+              .set("reward_model_name_or_path", "http://127.0.0.1:" + port.getLocalPort())
+              .set("reward_timeout_s", 6);
+      // Three requests for an iteration's 20 responses, one for the 7 held-out prompts.
+      try (Served served = new Served(port.getLocalPort(), () -> Files.exists(drawn))) {
+        RlhfException down = assertThrows(RlhfException.class, () -> train(cut));
+        assertEquals(ExitCode.ENVIRONMENT, down.exitCode());
+        String url = served.server.url().toString();
+        assertTrue(down.getMessage().startsWith(url + ": "), down.getMessage());
+        assertTrue(served.server.requests() < 8, served.server.requests() + " requests");
+      }
+      assertFalse(Files.exists(temporary.resolve("cut/model.safetensors")));
+      assertTrue(Files.exists(drawn));
+      try (Served served = new Served(port.getLocalPort(), () -> false)) {
+        // Another patience is no other run.
+        train(cut.set("reward_timeout_s", 600));
+        // Iteration 1 is not asked for again.
+        assertEquals(8, served.server.requests());
+      }
     }
     SameRuns.assertSame(temporary.resolve("whole"), temporary.resolve("cut"));
   }
 
   @Test
   void anotherServerIsAnotherRun() throws Exception {
-    try (Served served = new Served(0, Long.MAX_VALUE)) {
+    try (Served served = new Served(0, () -> false)) {
       String url = served.server.url().toString();
       ConfigBuilder<RaftConfig> builder =
           builder("out").set("reward_model_name_or_path", url).set("num_raft_iterations", 1);

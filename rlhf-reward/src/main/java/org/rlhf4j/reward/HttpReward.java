@@ -77,10 +77,33 @@ public final class HttpReward implements RewardFunction {
   private final String token;
   private final Options options;
   private final Notices notices;
+  private final Time time;
   private final HttpClient client;
 
-  /** When the last notice was given, in nanoseconds of the system; null before the first. */
+  /** When the last notice was given, as {@link Time#nanos}; null before the first. */
   private Long noticed;
+
+  /** What passes between attempts; a test need not wait for it. */
+  interface Time {
+    /** That of the machine. */
+    Time REAL =
+        new Time() {
+          @Override
+          public long nanos() {
+            return System.nanoTime();
+          }
+
+          @Override
+          public void sleep(long nanos) throws InterruptedException {
+            TimeUnit.NANOSECONDS.sleep(nanos);
+          }
+        };
+
+    /** As {@link System#nanoTime}. */
+    long nanos();
+
+    void sleep(long nanos) throws InterruptedException;
+  }
 
   /**
    * How a server is asked.
@@ -155,10 +178,10 @@ public final class HttpReward implements RewardFunction {
    *     now and then, and when the server answers again; one line each
    */
   public HttpReward(URI url, String token, Options options, Consumer<String> listener) {
-    this(url, token, options, new Notices(listener, Notices.STANDARD_PAUSE));
+    this(url, token, options, new Notices(listener, Notices.STANDARD_PAUSE), Time.REAL);
   }
 
-  HttpReward(URI url, String token, Options options, Notices notices) {
+  HttpReward(URI url, String token, Options options, Notices notices, Time time) {
     URI checked = ServerUrl.parse(url.toString());
     String path = checked.getRawPath();
     boolean bare = (path.isEmpty() || path.equals("/")) && checked.getRawQuery() == null;
@@ -166,6 +189,7 @@ public final class HttpReward implements RewardFunction {
     this.token = token == null ? null : RewardToken.checked(token);
     this.options = options;
     this.notices = notices;
+    this.time = time;
     // Version 1.1: a request to upgrade confuses some servers. Redirects could carry the token
     // away.
     this.client =
@@ -194,7 +218,7 @@ public final class HttpReward implements RewardFunction {
 
   private double[] ask(List<Completion> completions) {
     byte[] body = body(completions);
-    long start = System.nanoTime();
+    long start = time.nanos();
     double wait = options.firstWaitSeconds();
     boolean told = false;
     for (int attempt = 1; ; attempt++) {
@@ -236,7 +260,7 @@ public final class HttpReward implements RewardFunction {
    * @return whether it was said
    */
   private boolean tell(String failure, int attempts, double left) {
-    long now = System.nanoTime();
+    long now = time.nanos();
     if (noticed != null && (now - noticed) * 1e-9 < notices.pauseSeconds()) {
       return false;
     }
@@ -252,7 +276,7 @@ public final class HttpReward implements RewardFunction {
 
   /** Seconds until an answer comes too late. */
   private double left(long start) {
-    return Math.max(0, options.limit() - (System.nanoTime() - start) * 1e-9);
+    return Math.max(0, options.limit() - (time.nanos() - start) * 1e-9);
   }
 
   /** Whether no other attempt is made, which would have so many seconds. */
@@ -269,9 +293,9 @@ public final class HttpReward implements RewardFunction {
         : count;
   }
 
-  private static void sleep(double seconds) {
+  private void sleep(double seconds) {
     try {
-      TimeUnit.NANOSECONDS.sleep((long) (seconds * 1e9));
+      time.sleep((long) (seconds * 1e9));
     } catch (InterruptedException e) {
       throw interrupted(e);
     }

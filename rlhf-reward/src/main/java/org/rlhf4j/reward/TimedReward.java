@@ -7,6 +7,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.LongSupplier;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.train.RewardFunction;
@@ -24,6 +25,7 @@ public final class TimedReward implements RewardFunction, AutoCloseable {
   private final RewardFunction function;
   private final double seconds;
   private final StopSignal stop;
+  private final LongSupplier nanoTime;
   private final ExecutorService thread;
 
   /**
@@ -33,9 +35,14 @@ public final class TimedReward implements RewardFunction, AutoCloseable {
    * @param stop ends the waiting
    */
   public TimedReward(RewardFunction function, double seconds, StopSignal stop) {
+    this(function, seconds, stop, System::nanoTime);
+  }
+
+  TimedReward(RewardFunction function, double seconds, StopSignal stop, LongSupplier nanoTime) {
     this.function = function;
     this.seconds = seconds;
     this.stop = stop;
+    this.nanoTime = nanoTime;
     this.thread =
         Executors.newSingleThreadExecutor(
             work -> {
@@ -56,9 +63,9 @@ public final class TimedReward implements RewardFunction, AutoCloseable {
     Future<double[]> answer = thread.submit(() -> function.rewards(completions));
     try {
       long end = seconds == 0 ? Long.MAX_VALUE : Math.round(seconds * 1e9);
-      long begun = System.nanoTime();
+      long begun = nanoTime.getAsLong();
       while (true) {
-        long left = end - (System.nanoTime() - begun);
+        long left = end - (nanoTime.getAsLong() - begun);
         try {
           return answer.get(Math.max(0, Math.min(left, LOOKS_EVERY)), TimeUnit.NANOSECONDS);
         } catch (TimeoutException e) {

@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.rlhf4j.core.ExitCode;
@@ -18,7 +18,7 @@ import org.rlhf4j.core.train.RewardFunction;
 import org.rlhf4j.core.train.RewardFunction.Completion;
 import org.rlhf4j.core.train.StopSignal;
 
-@Timeout(60)
+@Timeout(300)
 class TimedRewardTest {
   private static final List<Completion> TWO =
       List.of(
@@ -35,7 +35,8 @@ class TimedRewardTest {
               return new double[] {1, 2};
             },
             30,
-            new StopSignal())) {
+            new StopSignal(),
+            () -> 0)) {
       assertArrayEquals(new double[] {1, 2}, reward.rewards(TWO));
       assertArrayEquals(new double[] {1, 2}, reward.rewards(TWO));
     }
@@ -56,19 +57,24 @@ class TimedRewardTest {
               throw error;
             },
             30,
-            new StopSignal())) {
+            new StopSignal(),
+            () -> 0)) {
       assertSame(mine, assertThrows(IllegalStateException.class, () -> reward.rewards(TWO)));
       assertSame(
           error, assertThrows(AssertionError.class, () -> reward.rewards(TWO.subList(0, 1))));
     }
   }
 
+  /** Time passes once the function has begun: else there would be nothing to interrupt. */
   @Test
   void aFunctionThatHangsIsInterruptedAndNamed() throws InterruptedException {
+    CountDownLatch begun = new CountDownLatch(1);
+    AtomicLong nanos = new AtomicLong();
     CountDownLatch interrupted = new CountDownLatch(1);
     try (TimedReward reward =
         new TimedReward(
             completions -> {
+              begun.countDown();
               try {
                 new CountDownLatch(1).await();
               } catch (InterruptedException e) {
@@ -77,14 +83,15 @@ class TimedRewardTest {
               return new double[2];
             },
             0.25,
-            new StopSignal())) {
+            new StopSignal(),
+            () -> begun.getCount() == 0 ? nanos.addAndGet(250_000_001) : 0)) {
       RlhfException found = assertThrows(RlhfException.class, () -> reward.rewards(TWO));
       assertEquals(ExitCode.ENVIRONMENT, found.exitCode());
       assertEquals(
           "the reward function gave no answer within 0.25 s (reward_timeout_s) for 2 responses, the"
               + " first of them prompt 7, response 1",
           found.getMessage());
-      assertTrue(interrupted.await(30, TimeUnit.SECONDS));
+      interrupted.await();
     }
   }
 
@@ -106,7 +113,7 @@ class TimedRewardTest {
             0,
             stop)) {
       assertThrows(StopSignal.Stopped.class, () -> RewardFunction.checked(reward, TWO));
-      assertTrue(interrupted.await(30, TimeUnit.SECONDS));
+      interrupted.await();
     }
   }
 }

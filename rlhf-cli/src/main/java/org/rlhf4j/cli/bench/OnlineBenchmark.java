@@ -195,15 +195,20 @@ final class OnlineBenchmark {
       seconds.add((rewarded.get(i) - rewarded.get(i - 1)) / 1e9);
     }
     Map<String, Double> medians = new LinkedHashMap<>();
-    phases.forEach((name, values) -> medians.put(name, median(values)));
+    phases.forEach((name, values) -> medians.put(name, median(values, config.warmup(), rounds())));
     return new Measured(seconds, startup[0], medians);
   }
 
-  /** Of the timed roll-outs; an update has several steps, each of which tells its time. */
-  private double median(List<Double> values) {
-    int each = values.size() / rounds();
+  /**
+   * Of the timed roll-outs; an update has several steps, each of which tells its time.
+   *
+   * @param warmup roll-outs that are not timed, the first ones
+   * @param rounds roll-outs in all
+   */
+  static double median(List<Double> values, int warmup, int rounds) {
+    int each = values.size() / rounds;
     List<Double> sums = new ArrayList<>();
-    for (int from = config.warmup() * each; from < values.size(); from += each) {
+    for (int from = warmup * each; from < values.size(); from += each) {
       sums.add(values.subList(from, from + each).stream().mapToDouble(Double::doubleValue).sum());
     }
     sums.sort(Comparator.naturalOrder());

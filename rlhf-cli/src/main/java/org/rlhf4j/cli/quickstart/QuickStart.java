@@ -69,7 +69,7 @@ public final class QuickStart {
               && timed(Stages.RAFT, stages::trainRaft)
               && timed(Stages.PPO, stages::trainPpo);
       if (trained) {
-        stages.commands().write(compute.torch().threads());
+        stages.commands().write(compute.torch());
         compare(compute);
       }
     }

@@ -3,10 +3,12 @@ package org.rlhf4j.cli.quickstart;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.rlhf4j.core.checkpoint.AtomicFiles;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * The four trainings on a toy world.
@@ -99,11 +101,12 @@ record StageCommands(
   }
 
   /**
-   * Leaves the script that repeats the trainings.
+   * Leaves the script that repeats the trainings. Sums depend in their last bits on the number of
+   * threads and on how products are computed, so both stand in it.
    *
-   * @param threads that the numbers were computed with; sums depend on it in their last bits
+   * @param torch that the numbers were computed with
    */
-  void write(int threads) {
+  void write(Torch torch) {
     String script =
         """
         #!/usr/bin/env bash
@@ -112,10 +115,12 @@ record StageCommands(
         set -euo pipefail
         here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
         rlhf=${RLHF:-./rlhf}
+        export RLHF_JAVA_OPTS="${RLHF_JAVA_OPTS:-} -Dorg.rlhf4j.products=%s"
 
         """
+                .formatted(torch.products().name().toLowerCase(Locale.ROOT))
             + Stream.of(sft, reward, raft, ppo)
-                .map(command -> command.shell(folder, threads))
+                .map(command -> command.shell(folder, torch.threads()))
                 .collect(Collectors.joining("\n"));
     Path file = folder.resolve(FILE);
     AtomicFiles.write(file, script.getBytes(StandardCharsets.UTF_8));

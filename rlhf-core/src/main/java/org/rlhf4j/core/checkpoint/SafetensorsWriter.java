@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -120,7 +121,7 @@ public final class SafetensorsWriter {
   }
 
   private static String shardName(int number, int count) {
-    return String.format("model-%05d-of-%05d.safetensors", number, count);
+    return String.format(Locale.ROOT, "model-%05d-of-%05d.safetensors", number, count);
   }
 
   private static List<List<TensorSource>> shards(List<TensorSource> tensors, long maxShardBytes) {

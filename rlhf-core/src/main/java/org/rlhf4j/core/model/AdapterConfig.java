@@ -37,8 +37,8 @@ final class AdapterConfig {
           "runtime_config");
 
   /** Ways of drawing A that leave the model's weights as they are. */
-  private static final Set<String> PLAIN_STARTS =
-      Set.of("true", "false", "gaussian", "orthogonal", "eva");
+  private static final List<String> PLAIN_STARTS =
+      List.of("true", "false", "gaussian", "orthogonal", "eva");
 
   private AdapterConfig() {}
 

@@ -1,6 +1,7 @@
 package org.rlhf4j.core.train;
 
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.Map;
@@ -22,7 +23,8 @@ public record FixedModels(Map<String, String> identities) {
 
   /** Copies. */
   public FixedModels {
-    identities = Map.copyOf(identities);
+    // In their order, which Map.copyOf would lose.
+    identities = Collections.unmodifiableMap(new LinkedHashMap<>(identities));
   }
 
   /** Reads the weight files of the model that a run starts from. */

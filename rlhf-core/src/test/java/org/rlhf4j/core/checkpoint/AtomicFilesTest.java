@@ -146,7 +146,7 @@ class AtomicFilesTest {
                 target.toString())
             .inheritIO()
             .start();
-    assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+    assertTrue(process.waitFor(5, TimeUnit.MINUTES));
     assertEquals(9, process.exitValue());
     Path old = kind.equals("folder") ? target.resolve("a") : target;
     assertEquals("old", Files.readString(old));
@@ -169,7 +169,7 @@ class AtomicFilesTest {
                 target.toString())
             .inheritIO()
             .start();
-    assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+    assertTrue(process.waitFor(5, TimeUnit.MINUTES));
     assertEquals(9, process.exitValue());
     assertEquals(List.of("target"), SafetensorsWriterTest.names(folder));
     assertEquals("old", Files.readString(target));

@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeSet;
@@ -192,6 +193,26 @@ class SafetensorsWriterTest {
         index.get("weight_map").toString());
     Files.writeString(folder.resolve("config.json"), "{}");
     assertArrayEquals(new float[] {3f, 1f}, ModelFolder.open(folder).readFloats("t3"));
+  }
+
+  @Test
+  void filesHaveTheSameNamesInEveryCountry() throws IOException {
+    TensorSource one = TensorSource.floats("a", StoredType.F32, new long[] {4}, new float[4]);
+    TensorSource other = TensorSource.floats("b", StoredType.F32, new long[] {4}, new float[4]);
+    Locale before = Locale.getDefault(Locale.Category.FORMAT);
+    try {
+      // Its digits are others.
+      Locale.setDefault(Locale.Category.FORMAT, Locale.forLanguageTag("ar-EG"));
+      SafetensorsWriter.writeModel(folder, List.of(one, other), 16);
+    } finally {
+      Locale.setDefault(Locale.Category.FORMAT, before);
+    }
+    assertEquals(
+        List.of(
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+            "model.safetensors.index.json"),
+        names(folder));
   }
 
   @Test

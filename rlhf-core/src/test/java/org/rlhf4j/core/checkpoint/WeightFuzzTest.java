@@ -85,7 +85,7 @@ class WeightFuzzTest {
 
   @ParameterizedTest
   @MethodSource("victims")
-  @Timeout(60)
+  @Timeout(600)
   void nothingButACleanError(Victim victim) throws IOException {
     Files.writeString(folder.resolve("config.json"), "{}");
     for (Path other : victim.others()) {

@@ -126,6 +126,13 @@ class AdapterFilesTest {
         "not supported");
   }
 
+  /** In the same order in every process. */
+  @Test
+  void waysOfDrawingAreListed() throws IOException {
+    config(config -> config.put("init_lora_weights", "pissa"));
+    refused("init_lora_weights = \"pissa\"", "true, false, gaussian, orthogonal, eva");
+  }
+
   @Test
   void keysWithoutEffectAreTaken() throws IOException {
     config(

@@ -60,7 +60,7 @@ class ModelFuzzTest {
 
   @ParameterizedTest
   @MethodSource("configurations")
-  @Timeout(60)
+  @Timeout(600)
   void aLoadedModelOrACleanError(Path original) throws IOException {
     Path folder = Files.createDirectory(temporary.resolve("model"));
     try (Stream<Path> files = Files.list(original.getParent())) {

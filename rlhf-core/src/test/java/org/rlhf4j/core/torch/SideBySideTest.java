@@ -15,7 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-@Timeout(60)
+@Timeout(300)
 class SideBySideTest {
   private static final List<Integer> TEN = IntStream.range(0, 10).boxed().toList();
 
