@@ -17,6 +17,12 @@ public final class OwnMethodExample {
 
   /** The mean over responses of {@code -min(sA, clip(s)A)}, log s being the mean of log ratios. */
   record Gspo(GrpoConfig config) implements GroupMethod {
+    Gspo {
+      if (config.group().beta() != 0) {
+        throw new IllegalArgumentException("beta: GSPO has no KL to the reference in its loss");
+      }
+    }
+
     @Override
     public String name() {
       return "gspo";

@@ -58,29 +58,29 @@ public final class PpoNetworks implements AutoCloseable {
    * @param type that is computed with; value heads are always fp32
    * @param lora the policy's adapters; null to train weights of its own
    * @param seed of whatever is drawn
-   * @param numLayersUnfrozen see {@link ModelLoader.Split}
+   * @param split where what is trained begins
    * @param value the kind of value network
    * @param numValueLayersUnfrozen blocks of the value network's own, counted from the last
    * @param valueModel what a separate value network starts as: a reward model or a language model;
    *     null: as the policy
    * @param temperature what logits are divided by, as when the responses were drawn
    * @param recording how passes with a graph are made
-   * @param embeddings what is trained before the first block
-   * @param shareTrunk whether policy and reference share what is frozen
    */
   public record Options(
       ElementType type,
       LoraSpec lora,
       long seed,
-      int numLayersUnfrozen,
+      ModelLoader.Split split,
       ValueNetwork value,
       int numValueLayersUnfrozen,
       ModelFolder valueModel,
       double temperature,
-      Recording recording,
-      EmbeddingTraining embeddings,
-      boolean shareTrunk) {
-    /** With a frozen trunk that is shared. */
+      Recording recording) {
+    /**
+     * With a frozen trunk that is shared.
+     *
+     * @param numLayersUnfrozen blocks, counted from the last, that are trained; -1: all
+     */
     public Options(
         ElementType type,
         LoraSpec lora,
@@ -95,14 +95,12 @@ public final class PpoNetworks implements AutoCloseable {
           type,
           lora,
           seed,
-          numLayersUnfrozen,
+          new ModelLoader.Split(numLayersUnfrozen, EmbeddingTraining.NONE, true),
           value,
           numValueLayersUnfrozen,
           valueModel,
           temperature,
-          recording,
-          EmbeddingTraining.NONE,
-          true);
+          recording);
     }
   }
 
@@ -125,8 +123,7 @@ public final class PpoNetworks implements AutoCloseable {
             torch,
             start,
             new ModelLoader.Options(options.type(), true, options.lora(), options.seed()),
-            new ModelLoader.Split(
-                options.numLayersUnfrozen(), options.embeddings(), options.shareTrunk()));
+            options.split());
     boolean complete = false;
     try {
       PpoNetworks networks =

@@ -235,14 +235,15 @@ public final class PpoTrainer {
             run.computeType(),
             run.trainable().lora(),
             training.seed(),
-            network.numLayersUnfrozen(),
+            new ModelLoader.Split(
+                network.numLayersUnfrozen(),
+                config.trlxCompat().embeddings(),
+                network.shareTrunk()),
             network.valueNetwork(),
             network.numValueLayersUnfrozen(),
             value == null ? null : ModelFolder.open(Path.of(value)),
             config.rollout().sampling().temperature(),
-            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL,
-            config.trlxCompat().embeddings(),
-            network.shareTrunk()));
+            training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
   /**

@@ -383,14 +383,12 @@ class PpoNetworksTest {
         ElementType.FP32,
         null,
         3,
-        unfrozen,
+        new ModelLoader.Split(unfrozen, EmbeddingTraining.NONE, shared),
         ValueNetwork.POLICY_HEAD,
         0,
         null,
         1,
-        Recording.FULL,
-        EmbeddingTraining.NONE,
-        shared);
+        Recording.FULL);
   }
 
   /** The embedding is a frozen weight of the policy: the reference has another one, or the same. */

@@ -21,6 +21,7 @@ import org.rlhf4j.core.checkpoint.SafetensorsFile;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.model.Gradients;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.model.TokenBatch;
 import org.rlhf4j.core.model.TokenBatch.PlacedRow;
 import org.rlhf4j.core.model.Weights;
@@ -125,14 +126,12 @@ class TrlxRolloutTest {
                 ElementType.FP32,
                 null,
                 1,
-                2,
+                new ModelLoader.Split(2, version.embeddings(), true),
                 ValueNetwork.POLICY_HEAD,
                 0,
                 null,
                 1,
-                Recording.FULL,
-                version.embeddings(),
-                true));
+                Recording.FULL));
     fill(torch, networks.policy().trained(), models.resolve("policy1.safetensors"));
     Weights head = networks.trained(1).get(1).weights();
     assertEquals(4, fill(torch, head, models.resolve("expected.safetensors")));

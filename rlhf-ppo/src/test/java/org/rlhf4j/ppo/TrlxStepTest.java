@@ -15,6 +15,7 @@ import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.LrSchedulerType;
 import org.rlhf4j.core.model.Decoder.Recording;
 import org.rlhf4j.core.model.Gradients;
+import org.rlhf4j.core.model.ModelLoader;
 import org.rlhf4j.core.testing.TinyModel;
 import org.rlhf4j.core.torch.AdamW;
 import org.rlhf4j.core.torch.ElementType;
@@ -61,14 +62,12 @@ class TrlxStepTest {
             ElementType.FP32,
             null,
             1,
-            1,
+            new ModelLoader.Split(1, TrlxCompat.HEAD.embeddings(), true),
             ValueNetwork.POLICY_HEAD,
             0,
             null,
             1,
-            Recording.FULL,
-            TrlxCompat.HEAD.embeddings(),
-            true);
+            Recording.FULL);
     try (Torch torch = Torch.open("cpu");
         PpoNetworks networks = PpoNetworks.load(torch, start, options)) {
       TrlxStep.Settings settings =

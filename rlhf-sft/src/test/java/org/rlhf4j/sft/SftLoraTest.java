@@ -132,7 +132,8 @@ class SftLoraTest {
     Path optimizer = output.resolve("checkpoint-6/optimizer.safetensors");
     assertEquals(3 * 28, SafetensorsFile.open(optimizer).tensors().size());
     String card = Files.readString(output.resolve("README.md"));
-    assertTrue(card.contains("AutoPeftModelForCausalLM.from_pretrained(\"out\")"), card);
+    String load = "AutoPeftModelForCausalLM.from_pretrained(\"%s\")".formatted(output);
+    assertTrue(card.contains(load), card);
   }
 
   @Test

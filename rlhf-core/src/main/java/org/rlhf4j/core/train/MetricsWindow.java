@@ -10,13 +10,15 @@ import org.rlhf4j.core.report.MetricNames;
 final class MetricsWindow {
   private double lossSum;
   private final Map<String, Double> figureSums = new LinkedHashMap<>();
-  private final Map<String, Double> squareSums = new LinkedHashMap<>();
+  private final Map<String, Double> means = new LinkedHashMap<>();
+  private final Map<String, Double> squares = new LinkedHashMap<>();
   private long steps;
   private long tokens;
   private TrainingPosition.LastStep last;
   private final LongSupplier nanoTime;
   private long tokensSince;
   private long sinceNanos;
+  private boolean isAside;
 
   /** Begins to wait for steps, by such a clock. */
   MetricsWindow(LongSupplier nanoTime) {
@@ -28,7 +30,8 @@ final class MetricsWindow {
   void restore(TrainingPosition.Window window) {
     lossSum = window.lossSum();
     figureSums.putAll(window.figureSums());
-    squareSums.putAll(window.squareSums());
+    means.putAll(window.means());
+    squares.putAll(window.squares());
     steps = window.steps();
     tokens = window.tokens();
     last = window.last();
@@ -39,7 +42,8 @@ final class MetricsWindow {
     return new TrainingPosition.Window(
         lossSum,
         new LinkedHashMap<>(figureSums),
-        new LinkedHashMap<>(squareSums),
+        new LinkedHashMap<>(means),
+        new LinkedHashMap<>(squares),
         steps,
         tokens,
         last);
@@ -62,9 +66,10 @@ final class MetricsWindow {
     figures.forEach(
         (name, value) -> {
           double number = value.doubleValue();
-          figureSums.merge(name, number, MetricNames.isMaximum(name) ? Math::max : Double::sum);
           if (MetricNames.isVariance(name)) {
-            squareSums.merge(name, number * number, Double::sum);
+            addToSpread(name, number);
+          } else {
+            figureSums.merge(name, number, MetricNames.isMaximum(name) ? Math::max : Double::sum);
           }
         });
     steps++;
@@ -73,13 +78,31 @@ final class MetricsWindow {
     last = new TrainingPosition.LastStep(epoch, update.gradientNorm(), update.learningRate());
   }
 
-  /** Runs what is no part of the training: its time is not counted. */
+  /**
+   * By the mean so far and the sum of squared distances from it (Welford, 1962): ratios differ from
+   * 1 in their last digits, which a sum of squares would lose.
+   */
+  private void addToSpread(String name, double number) {
+    double before = means.getOrDefault(name, 0.0);
+    double mean = before + (number - before) / (steps + 1);
+    means.put(name, mean);
+    squares.merge(name, (number - before) * (number - mean), Double::sum);
+  }
+
+  /**
+   * Runs what is no part of the training: its time is not counted, that of one within another once.
+   */
   <T> T aside(Supplier<T> body) {
+    if (isAside) {
+      return body.get();
+    }
+    isAside = true;
     long begun = nanoTime.getAsLong();
     try {
       return body.get();
     } finally {
       sinceNanos += nanoTime.getAsLong() - begun;
+      isAside = false;
     }
   }
 
@@ -100,21 +123,18 @@ final class MetricsWindow {
     row.put(MetricNames.GRAD_NORM, last.gradientNorm());
     row.put(MetricNames.LEARNING_RATE, last.learningRate());
     figureSums.forEach(
-        (name, sum) -> {
-          if (!MetricNames.isVariance(name)) {
-            row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps);
-          } else if (steps > 1) {
-            double squares = Math.max(0, squareSums.get(name) - sum * sum / steps);
-            row.put(name, squares / (steps - 1));
-          }
-        });
+        (name, sum) -> row.put(name, MetricNames.isMaximum(name) ? sum : sum / steps));
+    if (steps > 1) {
+      squares.forEach((name, sum) -> row.put(name, sum / (steps - 1)));
+    }
     row.putAll(more);
     row.put(MetricNames.NUM_TOKENS, tokens);
     row.put(
         MetricNames.TOKENS_PER_SECOND, tokensSince / ((nanoTime.getAsLong() - sinceNanos) / 1e9));
     lossSum = 0;
     figureSums.clear();
-    squareSums.clear();
+    means.clear();
+    squares.clear();
     steps = 0;
     tokensSince = 0;
     last = null;

@@ -44,7 +44,8 @@ record TrainingPosition(
    *
    * @param lossSum of the losses of the steps since
    * @param figureSums of the other figures of these steps, by name; of some the largest
-   * @param squareSums of the squares of those figures of which the row has the variance, by name
+   * @param means of those figures of which the row has the variance, by name
+   * @param squares sums of their squared distances from the mean, by name
    * @param steps since
    * @param tokens of the whole run so far
    * @param last what is known of the last of these steps; null where there are none
@@ -52,7 +53,8 @@ record TrainingPosition(
   record Window(
       double lossSum,
       Map<String, Double> figureSums,
-      Map<String, Double> squareSums,
+      Map<String, Double> means,
+      Map<String, Double> squares,
       long steps,
       long tokens,
       LastStep last) {}
@@ -97,7 +99,7 @@ record TrainingPosition(
     Path file = folder.resolve(RunFolder.PROGRESS_FILE);
     try {
       TrainingPosition position = JSON.readValue(file.toFile(), TrainingPosition.class);
-      if (position.window.squareSums == null
+      if (position.window.squares == null
           || position.numerics.device == null
           || position.numerics.products == null) {
         throw RlhfException.input(
@@ -106,6 +108,20 @@ record TrainingPosition(
       return position;
     } catch (IOException e) {
       throw RlhfException.input(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Requires that it was the same method.
+   *
+   * @param folder the checkpoint
+   * @throws RlhfException naming both
+   */
+  void requireMethod(String now, Path folder) {
+    if (!method.equals(now)) {
+      throw RlhfException.config(
+          "resume_from_checkpoint: %s is of a run of %s, this is one of %s"
+              .formatted(folder, method, now));
     }
   }
 }

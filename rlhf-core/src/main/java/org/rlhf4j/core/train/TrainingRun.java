@@ -84,6 +84,7 @@ public final class TrainingRun implements AutoCloseable {
       this.resumed = checkpoint == null ? null : TrainingPosition.read(checkpoint);
       if (resumed != null) {
         RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE));
+        resumed.requireMethod(method, checkpoint);
       }
       this.start =
           ModelFolder.open(checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint);

@@ -32,6 +32,17 @@ class MetricsWindowTest {
     assertEquals(0.0, resumed.take(Map.of()).get("val/ratio_var"));
   }
 
+  /** A spread that is far below the ratio's own digits: of 1 + 1e-8 times 1, 3 and 2. */
+  @Test
+  void aVarianceOfRatiosNearOneKeepsItsDigits() {
+    MetricsWindow window = new MetricsWindow(() -> nanos);
+    addOfVariance(window, 1 + 1e-8);
+    addOfVariance(window, 1 + 3e-8);
+    addOfVariance(window, 1 + 2e-8);
+    double found = (Double) window.take(Map.of()).get("val/ratio_var");
+    assertEquals(1e-16, found, 1e-22);
+  }
+
   private static void add(MetricsWindow window, double ratio, double largest) {
     window.add(
         new Optimization.Update(1, 1e-3),
@@ -61,7 +72,7 @@ class MetricsWindowTest {
     MetricsWindow window = new MetricsWindow(() -> nanos);
     nanos += 1_000_000_000;
     add(window, 1, 0);
-    window.aside(() -> nanos += 5_000_000_000L);
+    window.aside(() -> window.aside(() -> nanos += 5_000_000_000L));
     assertThrows(
         IllegalStateException.class,
         () ->

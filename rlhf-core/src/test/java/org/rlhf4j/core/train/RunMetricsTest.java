@@ -25,7 +25,8 @@ class RunMetricsTest {
 
   @Test
   void episodesPerSecondAreThoseSinceTheStartOrTheResume() {
-    TrainingPosition.Window window = new TrainingPosition.Window(0, Map.of(), Map.of(), 0, 0, null);
+    TrainingPosition.Window window =
+        new TrainingPosition.Window(0, Map.of(), Map.of(), Map.of(), 0, 0, null);
     TrainingPosition position =
         new TrainingPosition("ppo", 1, 0, "", "", window, null, null, false, 2, Map.of());
     try (RunMetrics metrics = open(null)) {

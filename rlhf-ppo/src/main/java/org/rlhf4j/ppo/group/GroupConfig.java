@@ -70,8 +70,11 @@ public record GroupConfig(
     return numIterations == 1 && stepSize(rollout) == rollout.rolloutBatchSize() * numGenerations;
   }
 
-  /** Checks these keys together with the others of a group method. */
-  void check(Problems problems, TrainingConfig training, RolloutConfig rollout) {
+  /**
+   * Checks these keys together with the others of a group method, as the record of a method's own
+   * keys does from its own check.
+   */
+  public void check(Problems problems, TrainingConfig training, RolloutConfig rollout) {
     int step = stepSize(rollout);
     int micro = Math.min(training.perDeviceTrainBatchSize(), step);
     problems.require(

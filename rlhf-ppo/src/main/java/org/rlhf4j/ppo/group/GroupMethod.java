@@ -10,6 +10,9 @@ import org.rlhf4j.ppo.rollout.Floats;
  * What tells the group methods apart; what they have in common is in {@link GroupTrainer}. A method
  * of one's own has two parts: the advantages of a roll-out, and a loss with its derivative with
  * respect to the log-probabilities, both on plain arrays.
+ *
+ * <p>Parts of a step are computed side by side, so {@link #loss} is called by several threads at
+ * once: it must be a function of its argument alone.
  */
 public interface GroupMethod {
   /** For provenance and model card; the verb, where the command line has one. */
@@ -27,8 +30,10 @@ public interface GroupMethod {
   /**
    * The advantages of a roll-out.
    *
+   * @param rollout with log-probabilities where {@link #comparesLogProbs}, and the reference's
+   *     where beta is above 0
    * @param figures of the roll-out by metric name, to be added to
-   * @return {@code [responses][tokens]}
+   * @return {@code [responses][tokens]}, group after group
    */
   double[][] advantages(GroupRollout rollout, Map<String, Object> figures);
 
@@ -76,14 +81,16 @@ public interface GroupMethod {
   }
 
   /**
-   * A part's share of what a step finds; the shares of a step add up.
+   * A part's share of what a step finds. The shares of a step are added up, so each mean is a sum
+   * over the part, divided by the tokens or responses of the whole {@link Part#batch() step}.
    *
    * @param loss to be minimised
    * @param derivative of the loss with respect to each log-probability, {@code [tokens]}
-   * @param ratio mean of the ratios that the loss has
+   * @param ratio share of the mean of the ratios that the loss has; together they are 1 where the
+   *     policy is the one that sampled, which is checked in the first step on a roll-out
    * @param clippedLow share of what is clipped since its ratio is under the range
    * @param clippedHigh share of what is clipped since its ratio is over the range
-   * @param figures further ones by metric name
+   * @param figures further ones by metric name, likewise
    */
   record Share(
       double loss,

@@ -39,6 +39,7 @@ public record GroupRollout(
     float[][] referenceLogProbs,
     Seconds seconds) {
 
+  /** Responses. */
   public int size() {
     return responses.size();
   }
@@ -67,6 +68,7 @@ public record GroupRollout(
     return prompts.get(place).ids().length + length(place);
   }
 
+  /** Over all responses. */
   public double meanScore() {
     return Arrays.stream(scores).average().orElseThrow();
   }
@@ -109,6 +111,9 @@ public record GroupRollout(
    * log-probabilities are those that were measured, else those that the tokens were drawn with.
    */
   public double[][] kl(KlEstimator estimator) {
+    if (referenceLogProbs == null) {
+      throw new IllegalStateException("there is no reference where beta is 0");
+    }
     double[][] kl = new double[size()][];
     for (int i = 0; i < kl.length; i++) {
       float[] own = logProbs == null ? responses.get(i).logProbs() : logProbs[i];

@@ -15,6 +15,7 @@ import org.rlhf4j.core.torch.TensorScope;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Optimization;
 import org.rlhf4j.ppo.rollout.Floats;
+import org.rlhf4j.ppo.rollout.Lengths;
 
 /** One optimizer step of a group method on some groups of a roll-out. */
 final class GroupStep {
@@ -187,6 +188,7 @@ final class GroupStep {
       }
       GroupMethod.Share share =
           method.loss(new GroupMethod.Part(samples, now, before, part, batch));
+      Lengths.require("derivatives", share.derivative().length, now.length);
       loss += share.loss();
       ratio += share.ratio();
       clippedLow += share.clippedLow();

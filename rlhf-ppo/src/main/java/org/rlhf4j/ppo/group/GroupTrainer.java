@@ -11,6 +11,7 @@ import org.rlhf4j.core.RandomStream;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.config.EvalStrategy;
+import org.rlhf4j.core.config.Problems;
 import org.rlhf4j.core.config.SaveStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.PromptRow;
@@ -37,6 +38,7 @@ import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TrainingRun;
 import org.rlhf4j.ppo.rollout.Invariants;
+import org.rlhf4j.ppo.rollout.Lengths;
 import org.rlhf4j.ppo.rollout.NetworkTable;
 import org.rlhf4j.ppo.rollout.OnlinePrompts;
 import org.rlhf4j.ppo.rollout.Responses;
@@ -87,6 +89,7 @@ public final class GroupTrainer {
    * A run of a method.
    *
    * @param reward of one's own, for a configuration without a reward model; else null
+   * @throws RlhfException where the keys contradict each other
    */
   public GroupTrainer(GroupMethod method, Keys keys, RunContext context, RewardFunction reward) {
     this.method = method;
@@ -96,6 +99,11 @@ public final class GroupTrainer {
     this.group = keys.group();
     this.context = context;
     this.reward = reward;
+    Problems problems = new Problems();
+    group.check(problems, training, rolling);
+    if (!problems.lines().isEmpty()) {
+      throw RlhfException.config(String.join("\n", problems.lines()));
+    }
     rolling.rewardSource().requireOne(reward);
   }
 
@@ -233,8 +241,8 @@ public final class GroupTrainer {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
-  /** See {@link GrpoTrainer#check}. */
-  void check(Checks checks) {
+  /** Looks at what a run would read, without loading weights or writing anything. */
+  public void check(Checks checks) {
     int unfrozen = group.numLayersUnfrozen();
     try (RunCheck run =
         new RunCheck(
@@ -450,6 +458,7 @@ public final class GroupTrainer {
   }
 
   private List<GroupSample> samples(GroupRollout rollout, double[][] advantages) {
+    Lengths.require("advantages", advantages.length, rollout.size());
     List<GroupSample> samples = new ArrayList<>();
     for (int i = 0; i < rollout.size(); i++) {
       PromptRow prompt = rollout.prompts().get(i);

@@ -93,6 +93,7 @@ public record NetworkTable(List<Line> lines) {
         lines.stream().filter(Line::trained).mapToLong(Line::parameters).sum());
   }
 
+  /** Shows the table to the user. */
   public void show(Console console) {
     console.table(
         "networks",

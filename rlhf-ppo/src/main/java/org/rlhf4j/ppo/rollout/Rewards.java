@@ -20,6 +20,7 @@ public final class Rewards {
     private final TokenRewardFunction function;
     private double[][] last;
 
+    /** Asks such a function. */
     public OfTokens(TokenRewardFunction function) {
       this.function = function;
     }

@@ -52,6 +52,7 @@ public record RolloutPlan(PromptSchedule schedule, long prompts, long totalSteps
     return new RolloutPlan(schedule, prompts, maxSteps > 0 ? Math.min(steps, maxSteps) : steps);
   }
 
+  /** How many roll-outs there are. */
   public int rollouts() {
     return Math.toIntExact((prompts + schedule.size() - 1) / schedule.size());
   }

@@ -11,6 +11,7 @@ import java.util.Arrays;
  * @param squares sum of the squared distances from the mean
  */
 public record Spread(long count, double mean, double squares) {
+  /** Of all numbers of some rows together. */
   public static Spread of(double[]... rows) {
     long count = 0;
     double sum = 0;
