@@ -494,7 +494,7 @@ class PpoTrainerTest {
     for (String[] one :
         new String[][] {
           {"target_kl", "0", "target_kl: found 0, allowed: a number > 0"},
-          {"top_k", "5", "top_k 5: not together with online training"},
+          {"top_k", "5", "top_k 5: online training draws tokens"},
           {"top_p", "0.9", "top_p 0.9: not together"},
           {"min_p", "0.1", "min_p 0.1: not together"},
           {"repetition_penalty", "1.1", "repetition_penalty 1.1: not together"},

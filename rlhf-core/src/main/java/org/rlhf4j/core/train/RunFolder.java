@@ -296,7 +296,8 @@ final class RunFolder implements AutoCloseable {
   static <C extends Record> void requireSameConfig(C config, Path startedWith) {
     @SuppressWarnings("unchecked")
     Class<C> type = (Class<C>) config.getClass();
-    C before = Config.of(type).file(startedWith).build();
+    // Its warnings are those of the configuration at hand, which were given.
+    C before = Config.of(type).file(startedWith).onWarning(line -> {}).build();
     List<String> differences = Config.differencesThatForbidResume(before, config);
     if (!differences.isEmpty()) {
       throw RlhfException.config(String.join("\n", differences));

@@ -63,8 +63,12 @@ public record RolloutConfig(
                     + " with one step for each roll-out has nothing to compare a ratio with: it is 1.",
             defaultValue = "true")
         boolean checkInvariants,
-    @Flattened(heading = "Sampling") SamplingConfig sampling)
+    @Flattened(heading = RolloutConfig.SAMPLING) SamplingConfig sampling)
     implements Checked {
+  private static final String SAMPLING =
+      "Sampling; online only temperature, max_new_tokens, stop and ignore_eos may differ from the"
+          + " defaults";
+
   /** How scores are clipped and what is taken off them. */
   public RewardShaping shaping() {
     return new RewardShaping(
@@ -119,7 +123,7 @@ public record RolloutConfig(
     problems.require(
         !isSet,
         setting
-            + ": not together with online training, whose log-probabilities are those of the whole"
-            + " vocabulary: tokens must be drawn from just these; only temperature may be set");
+            + ": online training draws tokens from the distribution that it trains, which is that"
+            + " over the whole vocabulary; it can only be changed by temperature");
   }
 }
