@@ -72,6 +72,7 @@ class KilledRunTest {
     // The oldest checkpoint of three goes.
     runs.killAt(words, () -> KilledRuns.isHalfDeleted(cut, 15, 21));
     runs.finish(words);
+    assertFalse(Files.exists(KilledRuns.unfinished(cut, 15)));
     SameRuns.assertSame(whole, cut);
     SameRuns.assertSameFile(whole, cut, "checkpoint-39/optimizer.safetensors");
   }
