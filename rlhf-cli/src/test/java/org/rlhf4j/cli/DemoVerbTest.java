@@ -54,21 +54,27 @@ class DemoVerbTest {
 
   /** Stopped once both have begun. */
   @Test
-  void overOptimisationTrainsAWorldForEachSeed() {
+  void overOptimisationTrainsAWorldForEachSeed() throws InterruptedException {
     Path folder = temporary.resolve("over");
     Path first = folder.resolve("seed-5/base/config.json");
     Path second = folder.resolve("seed-6/base/config.json");
     Thread watching =
         new Thread(
             () -> {
-              while (!Files.exists(first) || !Files.exists(second)) {
+              while (!stop.requested() && !(Files.exists(first) && Files.exists(second))) {
                 LockSupport.parkNanos(10_000_000);
               }
               stop.request(ExitCode.TERMINATED);
             });
-    watching.setDaemon(true);
     watching.start();
-    String said = run("over-optimisation", folder, new ByteArrayOutputStream());
+    String said;
+    try {
+      said = run("over-optimisation", folder, new ByteArrayOutputStream());
+    } finally {
+      // Where the run has ended by itself nobody else would end the watching.
+      stop.request(ExitCode.TERMINATED);
+      watching.join();
+    }
     assertTrue(Files.exists(first) && Files.exists(second), said);
     assertFalse(Files.exists(folder.resolve("finding.txt")), said);
   }

@@ -1,5 +1,7 @@
 package org.rlhf4j.cli;
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -55,9 +57,11 @@ class KilledOnlineRunTest {
     Path cut = temporary.resolve("cut");
     List<String> words = tiny.train("ppo", cut, keys);
     // Inside the epochs of the first roll-out: 8 steps on each.
-    runs.killAt(words, () -> Files.exists(cut.resolve(KilledRuns.UNFINISHED + "checkpoint-5")));
+    runs.killAt(words, () -> KilledRuns.isOptimizerTorn(cut, 5));
     // The second roll-out is being drawn, or learned from.
     runs.killAt(words, () -> KilledRuns.metricRows(cut) >= 10);
+    assertTrue(Files.exists(cut.resolve("checkpoint-5")));
+    KilledRuns.tearLastRow(cut);
     runs.killAt(words, () -> Files.exists(cut.resolve("checkpoint-15")));
     runs.finish(words);
     SameRuns.assertSame(whole, cut);
@@ -93,7 +97,7 @@ class KilledOnlineRunTest {
     Path cut = temporary.resolve("cut");
     List<String> words = tiny.train(verb, cut, keys);
     // Inside the steps of the first roll-out: 4 on each.
-    runs.killAt(words, () -> Files.exists(cut.resolve(KilledRuns.UNFINISHED + "checkpoint-3")));
+    runs.killAt(words, () -> KilledRuns.isUnnamed(cut, 3));
     // The second roll-out is being learned from.
     runs.killAt(words, () -> Files.exists(cut.resolve("checkpoint-6")));
     runs.finish(words);

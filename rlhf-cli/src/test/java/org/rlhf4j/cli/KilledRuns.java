@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.jdi.Bootstrap;
 import com.sun.jdi.Method;
-import com.sun.jdi.ReferenceType;
 import com.sun.jdi.VMDisconnectedException;
 import com.sun.jdi.VirtualMachine;
 import com.sun.jdi.connect.Connector;
@@ -19,14 +18,19 @@ import com.sun.jdi.request.BreakpointRequest;
 import com.sun.jdi.request.ClassPrepareRequest;
 import com.sun.jdi.request.EventRequest;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.rlhf4j.core.ExitCode;
+import org.rlhf4j.core.checkpoint.AtomicFiles;
 import org.rlhf4j.core.checkpoint.AtomicFolder;
 import org.rlhf4j.core.generate.Generator;
 import org.rlhf4j.core.report.MetricsLog;
@@ -38,16 +42,29 @@ import org.rlhf4j.reward.ModelReward;
  * debugger halts them for it: a run that was only watched could end before it is killed.
  */
 final class KilledRuns {
-  /** What the names of files begin with that are still being written. */
-  static final String UNFINISHED = ".rlhf4j-partial-";
+  /** What the names of files begin with that are still being written, or being deleted. */
+  private static final String UNFINISHED = ".rlhf4j-partial-";
 
-  /** Methods before which a run is halted, to see whether its moment has come. */
-  private static final Map<String, String> HALTS =
-      Map.of(
-          AtomicFolder.class.getName(), "commit",
-          MetricsLog.class.getName(), "append",
-          Generator.class.getName(), "generate",
-          ModelReward.class.getName(), "rewards");
+  /**
+   * A method before which a run is halted, to see whether its moment has come.
+   *
+   * @param type name of its class; with {@code *} at the end, what names begin with
+   */
+  private record Halt(String type, String method) {}
+
+  private static final List<Halt> HALTS =
+      List.of(
+          new Halt(AtomicFolder.class.getName(), "commit"),
+          // Between two parts of a file.
+          new Halt(AtomicFiles.class.getName(), "writeFully"),
+          // Between two files of a folder that is deleted.
+          new Halt(AtomicFiles.class.getName() + "$*", "visitFile"),
+          new Halt(MetricsLog.class.getName(), "append"),
+          new Halt(Generator.class.getName(), "generate"),
+          new Halt(ModelReward.class.getName(), "rewards"));
+
+  /** The name of the method to halt before, kept with the request for its class. */
+  private static final String METHOD = "method";
 
   private static final int KILLED = 128 + 9;
   private static final int TERMINATED = 128 + 15;
@@ -89,7 +106,12 @@ final class KilledRuns {
   }
 
   void finish(List<String> words) throws IOException, InterruptedException {
-    assertEquals(0, start(List.of(), words).waitFor(), () -> output());
+    Process process = start(List.of(), words);
+    try {
+      assertEquals(0, process.waitFor(), () -> output());
+    } finally {
+      process.destroyForcibly();
+    }
   }
 
   /** The undisturbed run, within this process. */
@@ -116,13 +138,17 @@ final class KilledRuns {
   /** Sends a run SIGTERM at a moment, and lets it go on once it has noticed. */
   void terminateAt(List<String> words, Moment moment) throws IOException, InterruptedException {
     Halted run = haltAt(words, moment);
-    run.process().destroy();
-    while (!output().contains("Stopping: ")) {
-      assertTrue(run.process().isAlive(), () -> output());
-      TimeUnit.MILLISECONDS.sleep(10);
+    try {
+      run.process().destroy();
+      while (!output().contains("Stopping: ")) {
+        assertTrue(run.process().isAlive(), () -> output());
+        TimeUnit.MILLISECONDS.sleep(10);
+      }
+      run.machine().dispose();
+      assertEquals(TERMINATED, run.process().waitFor(), () -> output());
+    } finally {
+      run.process().destroyForcibly();
     }
-    run.machine().dispose();
-    assertEquals(TERMINATED, run.process().waitFor(), () -> output());
   }
 
   private Halted haltAt(List<String> words, Moment moment)
@@ -141,18 +167,30 @@ final class KilledRuns {
       String options =
           "-agentlib:jdwp=transport=dt_socket,server=n,suspend=y,address=127.0.0.1:" + port;
       Process process = start(List.of(options), words);
-      VirtualMachine machine = connector.accept(arguments);
-      connector.stopListening(arguments);
-      for (String name : HALTS.keySet()) {
-        ClassPrepareRequest loaded = machine.eventRequestManager().createClassPrepareRequest();
-        loaded.addClassFilter(name);
-        loaded.setSuspendPolicy(EventRequest.SUSPEND_EVENT_THREAD);
-        loaded.enable();
+      boolean isHalted = false;
+      try {
+        VirtualMachine machine = accept(connector, arguments);
+        runTo(machine, moment);
+        isHalted = true;
+        return new Halted(process, machine);
+      } finally {
+        if (!isHalted) {
+          process.destroyForcibly();
+        }
+        connector.stopListening(arguments);
       }
-      runTo(machine, moment);
-      return new Halted(process, machine);
     } catch (IllegalConnectorArgumentsException e) {
       throw new IllegalStateException(e);
+    }
+  }
+
+  private VirtualMachine accept(
+      ListeningConnector connector, Map<String, Connector.Argument> arguments)
+      throws IllegalConnectorArgumentsException {
+    try {
+      return connector.accept(arguments);
+    } catch (IOException e) {
+      throw new AssertionError("began no run: " + output(), e);
     }
   }
 
@@ -160,11 +198,18 @@ final class KilledRuns {
   private void runTo(VirtualMachine machine, Moment moment)
       throws IOException, InterruptedException {
     try {
+      for (Halt halt : HALTS) {
+        ClassPrepareRequest loaded = machine.eventRequestManager().createClassPrepareRequest();
+        loaded.addClassFilter(halt.type());
+        loaded.putProperty(METHOD, halt.method());
+        loaded.setSuspendPolicy(EventRequest.SUSPEND_EVENT_THREAD);
+        loaded.enable();
+      }
       while (true) {
         EventSet events = machine.eventQueue().remove();
         for (Event event : events) {
           if (event instanceof ClassPrepareEvent loaded) {
-            haltIn(machine, loaded.referenceType());
+            haltIn(machine, loaded);
           } else if (event instanceof BreakpointEvent && moment.reached()) {
             return;
           }
@@ -176,12 +221,58 @@ final class KilledRuns {
     }
   }
 
-  private static void haltIn(VirtualMachine machine, ReferenceType type) {
-    for (Method method : type.methodsByName(HALTS.get(type.name()))) {
+  private static void haltIn(VirtualMachine machine, ClassPrepareEvent loaded) {
+    String name = (String) loaded.request().getProperty(METHOD);
+    for (Method method : loaded.referenceType().methodsByName(name)) {
       BreakpointRequest halt =
           machine.eventRequestManager().createBreakpointRequest(method.location());
       halt.setSuspendPolicy(EventRequest.SUSPEND_EVENT_THREAD);
       halt.enable();
+    }
+  }
+
+  /** Where a checkpoint grows, or vanishes. */
+  static Path unfinished(Path output, int step) {
+    return output.resolve(UNFINISHED + "checkpoint-" + step);
+  }
+
+  /** Whether all of a checkpoint is written, and it has not yet got its name. */
+  static boolean isUnnamed(Path output, int step) {
+    return Files.exists(unfinished(output, step).resolve("trainer_progress.json"));
+  }
+
+  /** Whether of the optimizer's numbers of a checkpoint some are written. */
+  static boolean isOptimizerTorn(Path output, int step) throws IOException {
+    Path file = unfinished(output, step).resolve(UNFINISHED + "optimizer.safetensors");
+    if (!Files.exists(file)) {
+      return false;
+    }
+    try (var channel = FileChannel.open(file)) {
+      ByteBuffer length = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+      channel.read(length);
+      // Halted before a part of it, so that there is more to come.
+      return !length.hasRemaining() && channel.size() > Long.BYTES + length.flip().getLong();
+    }
+  }
+
+  /** Whether of an old checkpoint some files are deleted, and there is a newer one. */
+  static boolean isHalfDeleted(Path output, int old, int newer) throws IOException {
+    Path folder = unfinished(output, old);
+    Path whole = output.resolve("checkpoint-" + newer);
+    if (!Files.exists(folder) || !Files.exists(whole)) {
+      return false;
+    }
+    try (var left = Files.list(folder);
+        var all = Files.list(whole)) {
+      return left.count() < all.count();
+    }
+  }
+
+  /** Takes off the end of the last row, as a power cut may. */
+  static void tearLastRow(Path output) throws IOException {
+    try (var channel =
+        FileChannel.open(output.resolve("metrics.jsonl"), StandardOpenOption.WRITE)) {
+      channel.truncate(channel.size() - 5);
     }
   }
 

@@ -44,15 +44,17 @@ final class MetricDictionary {
       isInTable = line.equals(HEADER) || isInTable && line.startsWith("|");
       if (isInTable && line.startsWith("| `")) {
         String[] cells = line.split(" *\\| *", 4);
-        dictionary.add(cells[1].replace("`", ""), cells[2], cells[3].matches("(?i).*\\bonly\\b.*"));
+        dictionary.add(cells[1].replace("`", ""), cells[2]);
       }
     }
     return dictionary;
   }
 
-  private void add(String name, String places, boolean isConditional) {
+  private void add(String name, String places) {
     names.add(name);
-    for (String place : places.split("; ")) {
+    for (String told : places.split("; ")) {
+      String place = told.replaceFirst(" \\(.+\\)$", "");
+      boolean isConditional = !place.equals(told);
       String kind = place.replaceAll(":.*", "");
       boolean isEveryRow = place.equals(EVERY_ROW);
       assertTrue(isEveryRow || KINDS.contains(kind), name + ": " + place);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -115,6 +116,44 @@ class RaftRewardSourceTest {
     }
   }
 
+  /** Once a server is gone, says in its place that it is for longer than anybody waits. */
+  private static final class Closed implements AutoCloseable {
+    private final Served served;
+    private final Thread thread;
+    private HttpServer sign;
+
+    Closed(int port, Served served) {
+      this.served = served;
+      thread =
+          new Thread(
+              () -> {
+                try {
+                  served.thread.join();
+                  sign = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
+                } catch (IOException | InterruptedException e) {
+                  throw new IllegalStateException(e);
+                }
+                sign.createContext(
+                    "/",
+                    exchange -> {
+                      exchange.getResponseHeaders().set("Retry-After", "999999");
+                      exchange.sendResponseHeaders(503, -1);
+                      exchange.close();
+                    });
+                sign.start();
+              });
+      thread.start();
+    }
+
+    @Override
+    public void close() throws InterruptedException {
+      // Where the run has ended before its time.
+      served.stop.request(ExitCode.TERMINATED);
+      thread.join();
+      sign.stop(0);
+    }
+  }
+
   @Test
   void aServerTrainsToTheBitsOfItsFolder() throws Exception {
     train(builder("folder").set("reward_model_name_or_path", reward.toString()));
@@ -141,21 +180,21 @@ class RaftRewardSourceTest {
       port.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
       ConfigBuilder<RaftConfig> cut =
           builder("cut")
-              .set("reward_model_name_or_path", "http://127.0.0.1:" + port.getLocalPort())
-              .set("reward_timeout_s", 6);
+              .set("reward_model_name_or_path", "http://127.0.0.1:" + port.getLocalPort());
       // Three requests for an iteration's 20 responses, one for the 7 held-out prompts.
-      try (Served served = new Served(port.getLocalPort(), () -> Files.exists(drawn))) {
+      try (Served served = new Served(port.getLocalPort(), () -> Files.exists(drawn));
+          Closed closed = new Closed(port.getLocalPort(), served)) {
         RlhfException down = assertThrows(RlhfException.class, () -> train(cut));
         assertEquals(ExitCode.ENVIRONMENT, down.exitCode());
         String url = served.server.url().toString();
-        assertTrue(down.getMessage().startsWith(url + ": "), down.getMessage());
+        assertTrue(down.getMessage().startsWith(url + ": answers 503"), down.getMessage());
         assertTrue(served.server.requests() < 8, served.server.requests() + " requests");
       }
       assertFalse(Files.exists(temporary.resolve("cut/model.safetensors")));
       assertTrue(Files.exists(drawn));
       try (Served served = new Served(port.getLocalPort(), () -> false)) {
         // Another patience is no other run.
-        train(cut.set("reward_timeout_s", 600));
+        train(cut.set("reward_timeout_s", 500));
         // Iteration 1 is not asked for again.
         assertEquals(8, served.server.requests());
       }

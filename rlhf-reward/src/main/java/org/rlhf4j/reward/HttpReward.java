@@ -20,6 +20,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
@@ -80,10 +81,12 @@ public final class HttpReward implements RewardFunction {
   private final Time time;
   private final HttpClient client;
 
-  /** When the last notice was given, as {@link Time#nanos}; null before the first. */
+  /**
+   * When the last notice of the request under way was given, as {@link Time#nanos}; null before.
+   */
   private Long noticed;
 
-  /** What passes between attempts; a test need not wait for it. */
+  /** What passes in attempts and between them; a test need not wait for it. */
   interface Time {
     /** That of the machine. */
     Time REAL =
@@ -97,12 +100,22 @@ public final class HttpReward implements RewardFunction {
           public void sleep(long nanos) throws InterruptedException {
             TimeUnit.NANOSECONDS.sleep(nanos);
           }
+
+          @Override
+          public <T> T await(Future<T> answer, long nanos)
+              throws InterruptedException, ExecutionException, TimeoutException {
+            return answer.get(nanos, TimeUnit.NANOSECONDS);
+          }
         };
 
     /** As {@link System#nanoTime}. */
     long nanos();
 
     void sleep(long nanos) throws InterruptedException;
+
+    /** As {@link Future#get(long, TimeUnit)}. */
+    <T> T await(Future<T> answer, long nanos)
+        throws InterruptedException, ExecutionException, TimeoutException;
   }
 
   /**
@@ -151,10 +164,11 @@ public final class HttpReward implements RewardFunction {
   }
 
   /**
-   * Who is told, while a server is asked again and again, that it is.
+   * Who is told, while a server is waited for or asked again, that it is.
    *
    * @param listener takes one line: the URL, what was found, for how long it is asked again
-   * @param pauseSeconds between two such lines, at least
+   * @param pauseSeconds between two such lines at least, and before that of an attempt without an
+   *     answer; above 0
    */
   record Notices(Consumer<String> listener, double pauseSeconds) {
     private static final double STANDARD_PAUSE = 30;
@@ -174,8 +188,9 @@ public final class HttpReward implements RewardFunction {
   /**
    * As {@link #HttpReward(URI, String, Options)}.
    *
-   * @param listener told, in the thread that asks, of a first attempt that fails, of those after it
-   *     now and then, and when the server answers again; one line each
+   * @param listener told, in the thread that asks, of a first attempt that fails, now and then of
+   *     those after it and of one that still has no answer, and when the server answers again; one
+   *     line each
    */
   public HttpReward(URI url, String token, Options options, Consumer<String> listener) {
     this(url, token, options, new Notices(listener, Notices.STANDARD_PAUSE), Time.REAL);
@@ -220,19 +235,20 @@ public final class HttpReward implements RewardFunction {
     byte[] body = body(completions);
     long start = time.nanos();
     double wait = options.firstWaitSeconds();
-    boolean told = false;
+    noticed = null;
     for (int attempt = 1; ; attempt++) {
       String failure;
       Throwable cause = null;
       double asked = 0;
       double patience = Math.min(options.longestAttempt(), left(start));
       try {
-        HttpResponse<byte[]> response = send(body, patience);
+        HttpResponse<byte[]> response = send(body, patience, start);
         if (!isWorthAnother(response.statusCode())) {
-          if (told) {
+          double[] rewards = read(response, completions);
+          if (noticed != null) {
             notices.listener().accept(url + ": answers again");
           }
-          return read(response, completions);
+          return rewards;
         }
         failure = refusal(response);
         asked = retryAfter(response);
@@ -248,30 +264,32 @@ public final class HttpReward implements RewardFunction {
         throw RlhfException.environment(
             "%s: %s (%s)".formatted(url, failure, after(attempt)), cause);
       }
-      told |= tell(failure, attempt, left(start));
+      String end =
+          options.isLimited()
+              ? until(start)
+              : "after %d of %d attempts".formatted(attempt, options.attempts());
+      tell(failure + "; it is asked again, " + end);
       sleep(pause);
       wait *= 2;
     }
   }
 
-  /**
-   * Says that the server is asked again, unless that was said just before.
-   *
-   * @return whether it was said
-   */
-  private boolean tell(String failure, int attempts, double left) {
+  /** Says how it stands, unless something was said just before. */
+  private void tell(String line) {
     long now = time.nanos();
-    if (noticed != null && (now - noticed) * 1e-9 < notices.pauseSeconds()) {
-      return false;
+    if (noticed == null || now - noticed >= pause()) {
+      noticed = now;
+      notices.listener().accept(url + ": " + line);
     }
-    noticed = now;
-    String end =
-        options.isLimited()
-            ? "for %s more (reward_timeout_s %s)"
-                .formatted(Format.duration(left), Format.number(options.timeoutSeconds()))
-            : "after %d of %d attempts".formatted(attempts, options.attempts());
-    notices.listener().accept("%s: %s; it is asked again, %s".formatted(url, failure, end));
-    return true;
+  }
+
+  private long pause() {
+    return (long) (notices.pauseSeconds() * 1e9);
+  }
+
+  private String until(long start) {
+    return "for %s more (reward_timeout_s %s)"
+        .formatted(Format.duration(left(start)), Format.number(options.timeoutSeconds()));
   }
 
   /** Seconds until an answer comes too late. */
@@ -333,7 +351,7 @@ public final class HttpReward implements RewardFunction {
     return body;
   }
 
-  private HttpResponse<byte[]> send(byte[] body, double patience)
+  private HttpResponse<byte[]> send(byte[] body, double patience, long start)
       throws IOException, TimeoutException {
     long wait = (long) Math.ceil(Math.min(patience, LONGEST_PREFERENCE));
     HttpRequest.Builder request =
@@ -349,9 +367,7 @@ public final class HttpReward implements RewardFunction {
     CompletableFuture<HttpResponse<byte[]>> answer =
         client.sendAsync(request.build(), info -> new BoundedBody(url, options.largestBodyBytes()));
     try {
-      return Double.isInfinite(patience)
-          ? answer.get()
-          : answer.get((long) (patience * 1e9), TimeUnit.NANOSECONDS);
+      return await(answer, patience, start);
     } catch (TimeoutException e) {
       answer.cancel(true);
       throw e;
@@ -368,6 +384,34 @@ public final class HttpReward implements RewardFunction {
         throw failure;
       }
       throw new IllegalStateException("sending fails with nothing but I/O", e);
+    }
+  }
+
+  /** Waits for an answer, and says now and then that there is none yet. */
+  private <T> T await(Future<T> answer, double patience, long start)
+      throws InterruptedException, ExecutionException, TimeoutException {
+    // Without a limit the largest number.
+    long limit = (long) (patience * 1e9);
+    long begun = time.nanos();
+    while (true) {
+      long now = time.nanos();
+      long quietSince = noticed == null ? begun : Math.max(begun, noticed);
+      long untilNotice = pause() - (now - quietSince);
+      try {
+        return time.await(answer, Math.min(limit - (now - begun), untilNotice));
+      } catch (TimeoutException e) {
+        long waited = time.nanos() - begun;
+        if (waited >= limit) {
+          throw e;
+        }
+        String end =
+            options.isLimited()
+                ? "and asked again, " + until(start)
+                : "without a limit (reward_timeout_s 0)";
+        tell(
+            "no answer yet after %s s; it is waited for %s"
+                .formatted(Format.number(waited * 1e-9), end));
+      }
     }
   }
 

@@ -20,8 +20,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -47,10 +51,18 @@ class HttpRewardTest {
     void answer(HttpExchange exchange, int number) throws IOException;
   }
 
-  /** Time that passes only between attempts, at once. */
+  /** Time that passes between attempts, and in those without an answer; both at once. */
   private static final class Waits implements HttpReward.Time {
     private final List<Double> seconds = new ArrayList<>();
     private long nanos;
+
+    /**
+     * How many times an answer is waited for in vain; any other is waited for until it is there.
+     */
+    private int unanswered;
+
+    /** Whether those times are a moment of real time, in which a server could answer. */
+    private boolean isLookedAt;
 
     @Override
     public long nanos() {
@@ -62,9 +74,23 @@ class HttpRewardTest {
       this.nanos += nanos;
       seconds.add(nanos / 1e9);
     }
+
+    @Override
+    public <T> T await(Future<T> answer, long nanos)
+        throws InterruptedException, ExecutionException, TimeoutException {
+      if (unanswered == 0) {
+        return answer.get();
+      }
+      unanswered--;
+      this.nanos += nanos;
+      if (isLookedAt) {
+        return answer.get(20, TimeUnit.MILLISECONDS);
+      }
+      throw new TimeoutException();
+    }
   }
 
-  private static final HttpReward.Notices SILENT = new HttpReward.Notices(line -> {}, 0);
+  private static final HttpReward.Notices SILENT = new HttpReward.Notices(line -> {}, 30);
 
   private final List<Asked> asked = new CopyOnWriteArrayList<>();
   private final Waits waits = new Waits();
@@ -244,7 +270,7 @@ class HttpRewardTest {
   @Test
   void whoWaitsIsTold() {
     List<String> lines = new ArrayList<>();
-    everyThird(lines, 0, 0).rewards(completions(1));
+    everyThird(lines, 0, 0.02).rewards(completions(1));
     String trouble = url + "/get_reward: answers 503: busy; it is asked again, ";
     assertEquals(
         List.of(
@@ -259,16 +285,73 @@ class HttpRewardTest {
     List<String> lines = new ArrayList<>();
     HttpReward reward = everyThird(lines, 4000, 1000);
     reward.rewards(completions(1));
+    // Another request, and trouble of its own.
     reward.rewards(completions(1));
     assertEquals(6, asked.size());
-    assertEquals(2, lines.size(), lines.toString());
     // At once, so that nearly all of the 4,000 s are left.
-    assertEquals(
+    String trouble =
         url
             + "/get_reward: answers 503: busy; it is asked again, for 1 h 07 min more"
-            + " (reward_timeout_s 4,000)",
-        lines.get(0));
-    assertEquals(url + "/get_reward: answers again", lines.get(1));
+            + " (reward_timeout_s 4,000)";
+    String again = url + "/get_reward: answers again";
+    assertEquals(List.of(trouble, again, trouble, again), lines);
+  }
+
+  private HttpReward told(List<String> lines, double timeout) {
+    return new HttpReward(
+        URI.create(url), null, options(8, timeout), new HttpReward.Notices(lines::add, 30), waits);
+  }
+
+  @Test
+  void aSilentServerIsNamedEveryHalfMinute() {
+    behaviour = (exchange, number) -> hang();
+    waits.unanswered = Integer.MAX_VALUE;
+    List<String> lines = new ArrayList<>();
+    HttpReward reward = told(lines, 600);
+    refused(
+        assertThrows(RlhfException.class, () -> reward.rewards(completions(1))),
+        ExitCode.ENVIRONMENT,
+        ": no answer within 149.9 s (4 attempts, ");
+    String begin = url + "/get_reward: no answer ";
+    String end = " more (reward_timeout_s 600)";
+    // Attempts of 150 s, behind the first three of which 0.02, 0.04 and 0.08 s pass.
+    assertEquals(
+        List.of(
+            begin + "yet after 30 s; it is waited for and asked again, for 9 min 30 s" + end,
+            begin + "yet after 60 s; it is waited for and asked again, for 9 min 00 s" + end,
+            begin + "yet after 90 s; it is waited for and asked again, for 8 min 30 s" + end,
+            begin + "yet after 120 s; it is waited for and asked again, for 8 min 00 s" + end,
+            begin + "within 150 s; it is asked again, for 7 min 30 s" + end,
+            begin + "yet after 30 s; it is waited for and asked again, for 7 min 00 s" + end),
+        lines.subList(0, 6));
+    // The last attempt is the end.
+    assertEquals(5 + 5 + 5 + 4, lines.size(), lines.toString());
+  }
+
+  @Test
+  void aSilentServerIsNamedWhereItIsWaitedForWithoutALimit() {
+    always(200, "{\"rewards\": [3]}");
+    waits.unanswered = 2;
+    List<String> lines = new ArrayList<>();
+    told(lines, 0).rewards(completions(1));
+    String begin = url + "/get_reward: no answer yet after ";
+    String end = " s; it is waited for without a limit (reward_timeout_s 0)";
+    assertEquals(
+        List.of(begin + 30 + end, begin + 60 + end, url + "/get_reward: answers again"), lines);
+    assertEquals(1, asked.size());
+  }
+
+  @Test
+  void aRefusalIsNoAnswerAgain() {
+    behaviour = (exchange, number) -> send(exchange, number == 0 ? 503 : 401, "");
+    List<String> lines = new ArrayList<>();
+    HttpReward reward = told(lines, 600);
+    refused(
+        assertThrows(RlhfException.class, () -> reward.rewards(completions(1))),
+        ExitCode.CONFIG,
+        "answers 401");
+    assertEquals(1, lines.size(), lines.toString());
+    assertTrue(lines.get(0).contains(": answers 503; it is asked again, "), lines.toString());
   }
 
   @Test
@@ -417,27 +500,26 @@ class HttpRewardTest {
     for (Behaviour each : List.of(silent, halfWay)) {
       behaviour = each;
       waits.seconds.clear();
+      waits.unanswered = Integer.MAX_VALUE;
+      waits.isLookedAt = true;
       refused(
           assertThrows(RlhfException.class, () -> ask(url, null, options(8, 0.2), 2)),
           ExitCode.ENVIRONMENT,
-          ": no answer within ",
-          " attempts, each of at most a quarter of reward_timeout_s 0.2; more of it ");
-      // Each of them 0.01 s.
-      assertTrue(waits.seconds.size() > 15, waits.seconds.toString());
+          ": no answer within 0.02 s (4 attempts, each of at most a quarter of reward_timeout_s 0.2;"
+              + " more of it ");
+      // Between three attempts of 0.05 s and one of what is left.
+      assertEquals(List.of(0.01, 0.01, 0.01), waits.seconds);
     }
   }
 
   @Test
   void anAttemptThatHangsIsFollowedByAnother() {
-    behaviour =
-        (exchange, number) -> {
-          if (number == 0) {
-            hang();
-          }
-          send(exchange, 200, "{\"rewards\": [1, 2]}");
-        };
-    assertArrayEquals(new double[] {1, 2}, ask(url, null, options(8, 4), 2), 0);
-    assertTrue(asked.size() > 1, asked.size() + " attempts");
+    always(200, "{\"rewards\": [1, 2]}");
+    // An attempt of 75 s: 30 s twice, and the rest.
+    waits.unanswered = 3;
+    assertArrayEquals(new double[] {1, 2}, ask(url, null, options(8, 300), 2), 0);
+    assertEquals(List.of(0.02), waits.seconds);
+    assertEquals(75_020_000_000L, waits.nanos);
   }
 
   @Test

@@ -3,6 +3,7 @@ package org.rlhf4j.core.data;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -66,18 +67,26 @@ public record DataReport(
   public List<String> lines() {
     List<String> lines = new ArrayList<>();
     lines.add(
-        "rows: %,d read, %,d kept, %,d dropped, %,d truncated"
-            .formatted(rowsRead(), rowsKept, rowsDropped(), truncated));
-    dropped.forEach((reason, count) -> lines.add("dropped %,d: %s".formatted(count, reason)));
+        text(
+            "rows: %,d read, %,d kept, %,d dropped, %,d truncated",
+            rowsRead(), rowsKept, rowsDropped(), truncated));
+    dropped.forEach((reason, count) -> lines.add(text("dropped %,d: %s", count, reason)));
     badRows.stream().limit(SHOWN).forEach(row -> lines.add("bad row " + row));
     if (!prefixMismatches.isEmpty()) {
       lines.add(
-          "prefix_mismatch %,d: the prompt alone encodes differently, first at %s"
-              .formatted(prefixMismatches.size(), prefixMismatches.get(0)));
+          text(
+              "prefix_mismatch %,d: the prompt alone encodes differently, first at %s",
+              prefixMismatches.size(), prefixMismatches.get(0)));
     }
     lines.add(
-        "tokens: p50 %,d, p95 %,d, max %,d, limit %,d"
-            .formatted(lengthP50, lengthP95, lengthMax, maxLength));
+        text(
+            "tokens: p50 %,d, p95 %,d, max %,d, limit %,d",
+            lengthP50, lengthP95, lengthMax, maxLength));
     return lines;
+  }
+
+  /** The same in every country. */
+  private static String text(String format, Object... values) {
+    return String.format(Locale.ROOT, format, values);
   }
 }

@@ -177,7 +177,7 @@ public record EncodedDataset<T>(
     }
     if (collector.badRows.size() > maxBadRows) {
       throw RlhfException.input(
-          "%d of %d rows are unusable, max_bad_rows is %d: %s"
+          "%s of %s rows are unusable, max_bad_rows is %s: %s"
               .formatted(
                   collector.badRows.size(),
                   read,
@@ -190,7 +190,7 @@ public record EncodedDataset<T>(
     DataReport report = collector.report(rowsByFile, encoder.options().maxLength());
     if (collector.rows.isEmpty()) {
       throw RlhfException.input(
-          "%s: none of the %d rows can be used: %s"
+          "%s: none of the %s rows can be used: %s"
               .formatted(
                   names,
                   read,

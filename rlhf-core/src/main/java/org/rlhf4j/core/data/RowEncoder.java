@@ -333,7 +333,7 @@ public final class RowEncoder {
       if (length > options.maxLength()) {
         if (options.overlong() == Overlong.ERROR) {
           throw RlhfException.input(
-              "%s: the prompt has %d tokens, at most %d are allowed: %s"
+              "%s: the prompt has %s tokens, at most %s are allowed: %s"
                   .formatted(example.origin(), length, options.maxLength(), limit));
         }
         return new Encoded.Dropped<>(TOO_LONG, length);
@@ -511,7 +511,7 @@ public final class RowEncoder {
 
   private RlhfException tooLong(Example example, int length) {
     return RlhfException.input(
-        "%s: %d tokens, but %s (overlong: error)".formatted(example.origin(), length, limit));
+        "%s: %s tokens, but %s (overlong: error)".formatted(example.origin(), length, limit));
   }
 
   private static TokenRow cut(TokenRow row, int maxLength) {
@@ -525,7 +525,7 @@ public final class RowEncoder {
     for (int i = 0; i < ids.length; i++) {
       if (ids[i] < 0 || ids[i] >= vocabularySize) {
         throw new UnusableRow(
-            "%stoken id %d at position %d is outside the vocabulary of %d; allowed: 0 to %d"
+            "%stoken id %s at position %s is outside the vocabulary of %s; allowed: 0 to %s"
                 .formatted(column, ids[i], i, vocabularySize, vocabularySize - 1));
       }
     }

@@ -123,7 +123,7 @@ public final class RowReader {
       }
     } catch (IOException e) {
       throw RlhfException.input(
-          "%s: cannot be read after line %d: %s".formatted(file, line, e.getMessage()), e);
+          "%s: cannot be read after line %s: %s".formatted(file, line, e.getMessage()), e);
     }
   }
 
@@ -172,7 +172,7 @@ public final class RowReader {
       badRows.accept(
           new BadRow(
               origin,
-              "broken JSON at column %d: %s"
+              "broken JSON at column %s: %s"
                   .formatted(
                       e.getLocation().getColumnNr(),
                       // Jackson's place of the bracket is that in its own buffer.
@@ -363,7 +363,7 @@ public final class RowReader {
     for (int i = 0; i < values.length; i++) {
       JsonNode value = node.path(i);
       if (!value.isIntegralNumber() || !value.canConvertToInt()) {
-        throw new UnusableRow("%s[%d] must be an integer, is %s".formatted(column, i, value));
+        throw new UnusableRow("%s[%s] must be an integer, is %s".formatted(column, i, value));
       }
       values[i] = value.intValue();
     }
@@ -375,13 +375,13 @@ public final class RowReader {
     int[] labels = integers(row.path(LABELS), LABELS);
     if (labels.length != ids.length) {
       throw new UnusableRow(
-          "labels has %d entries, input_ids %d".formatted(labels.length, ids.length));
+          "labels has %s entries, input_ids %s".formatted(labels.length, ids.length));
     }
     boolean[] targets = new boolean[ids.length];
     for (int i = 0; i < ids.length; i++) {
       if (labels[i] != IGNORED && labels[i] != ids[i]) {
         throw new UnusableRow(
-            "labels[%d] is %d; must be -100 or input_ids[%d] = %d (labels are not shifted)"
+            "labels[%s] is %s; must be -100 or input_ids[%s] = %s (labels are not shifted)"
                 .formatted(i, labels[i], i, ids[i]));
       }
       targets[i] = i > 0 && labels[i] != IGNORED;

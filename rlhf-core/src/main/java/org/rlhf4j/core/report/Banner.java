@@ -2,6 +2,7 @@ package org.rlhf4j.core.report;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 
@@ -57,6 +58,7 @@ public record Banner(
     /** {@code 8 rows x 4 accumulated = 32 rows per step}. */
     String stepLine() {
       return String.format(
+          Locale.ROOT,
           "%s %s x %s accumulated = %s %s per step",
           Format.count(perDevice),
           unit,
@@ -68,8 +70,12 @@ public record Banner(
     /** {@code 1,600 rows x 2 epochs = 100 steps}. */
     String runLine() {
       return String.format(
+          Locale.ROOT,
           "%s %s x %s epochs = %s steps",
-          Format.count(rows), unit, Format.number(epochs), Format.count(steps));
+          Format.count(rows),
+          unit,
+          Format.number(epochs),
+          Format.count(steps));
     }
   }
 
@@ -85,6 +91,7 @@ public record Banner(
         "parameters",
         DisplayText.cut(
             String.format(
+                Locale.ROOT,
                 "%s (%s), %s trainable, %s frozen",
                 Format.count(totalParameters),
                 Format.shortCount(totalParameters),

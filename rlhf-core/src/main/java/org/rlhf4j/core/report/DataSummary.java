@@ -1,6 +1,7 @@
 package org.rlhf4j.core.report;
 
 import java.util.Arrays;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 
@@ -59,6 +60,7 @@ public record DataSummary(
             .map(reason -> Format.count(reason.getValue()) + " " + reason.getKey())
             .collect(Collectors.joining(", ", " (", ")"));
     return String.format(
+        Locale.ROOT,
         "%s rows read, %s kept, %s dropped%s, %s truncated",
         Format.count(read),
         Format.count(kept),
@@ -72,6 +74,7 @@ public record DataSummary(
    */
   String lengthsLine() {
     return String.format(
+        Locale.ROOT,
         "tokens per kept row: median %s, p95 %s, max %s; limit %s, which cuts %s of them",
         Format.count(lengths.median),
         Format.count(lengths.p95),

@@ -3,6 +3,7 @@ package org.rlhf4j.core.report;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -102,7 +103,7 @@ public final class Progress implements AutoCloseable {
   String barLine() {
     double share = total == 0 ? 1 : Math.min(1, (double) done / total);
     int filled = (int) (share * BAR_COLUMNS);
-    return String.format("%s %3d %% ", phase, (int) (100 * share))
+    return String.format(Locale.ROOT, "%s %3d %% ", phase, (int) (100 * share))
         + "█".repeat(filled)
         + "░".repeat(BAR_COLUMNS - filled)
         + " "

@@ -1,7 +1,9 @@
 package org.rlhf4j.core.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.List;
 import java.util.Locale;
 import org.junit.jupiter.api.Test;
 
@@ -56,11 +58,15 @@ class FormatTest {
   @Test
   void theLocaleDoesNotMatter() {
     Locale before = Locale.getDefault();
-    Locale.setDefault(Locale.GERMANY);
-    try {
-      assertEquals("2.314", Format.number(2.3141));
-      assertEquals("1,137", Format.count(1137));
-      assertEquals("12.5 %", Format.percent(0.125));
+    try (Progress progress = Console.silent().progress("train", 4, "steps")) {
+      // One writes 2,314 for 2.314, the other has digits of its own.
+      for (String country : List.of("de-DE", "ar-EG")) {
+        Locale.setDefault(Locale.forLanguageTag(country));
+        assertEquals("2.314", Format.number(2.3141));
+        assertEquals("1,137", Format.count(1137));
+        assertEquals("12.5 %", Format.percent(0.125));
+        assertTrue(progress.barLine().startsWith("train   0 % "), progress.barLine());
+      }
     } finally {
       Locale.setDefault(before);
     }
