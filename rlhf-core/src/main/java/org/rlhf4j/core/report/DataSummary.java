@@ -13,7 +13,7 @@ import java.util.stream.Collectors;
  * @param kept rows used
  * @param dropped rows left out, by reason, in the order to show
  * @param truncated kept rows that were cut to the limit
- * @param lengths of the kept rows in tokens, before cutting
+ * @param lengths of the rows in tokens, before any is cut or dropped for its length
  * @param limit the longest row allowed, in tokens
  */
 public record DataSummary(
@@ -70,12 +70,13 @@ public record DataSummary(
   }
 
   /**
-   * {@code tokens per kept row: median 211, p95 489, max 512; limit 512, which cuts 0.0 % of them}.
+   * {@code tokens per row: median 211, p95 489, max 2,512; limit 512, which cuts 1.2 % of the
+   * kept}.
    */
   String lengthsLine() {
     return String.format(
         Locale.ROOT,
-        "tokens per kept row: median %s, p95 %s, max %s; limit %s, which cuts %s of them",
+        "tokens per row: median %s, p95 %s, max %s; limit %s, which cuts %s of the kept",
         Format.count(lengths.median),
         Format.count(lengths.p95),
         Format.count(lengths.max),
