@@ -46,7 +46,7 @@ public final class RunCheck implements AutoCloseable {
       Checks checks) {
     this.training = training;
     this.checks = checks;
-    RunFolder.Look folder = checks.look(() -> RunFolder.look(config, training));
+    RunFolder.Look folder = checks.look(() -> RunFolder.look(config, training, checks::warn));
     Path checkpoint = folder == null ? null : folder.checkpoint();
     this.resumed = checkpoint == null ? null : checks.look(() -> TrainingPosition.read(checkpoint));
     if (checkpoint != null) {
