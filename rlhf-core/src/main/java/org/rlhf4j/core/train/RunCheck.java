@@ -131,17 +131,12 @@ public final class RunCheck implements AutoCloseable {
     return rows.promptEncoder(model.spec(), maxNewTokens);
   }
 
-  /**
-   * Reads the training rows.
-   *
-   * @param load reads files as the run does
-   * @return null where they cannot be read
-   */
-  public <T> EncodedDataset<T> trainData(Loader<T> load) {
-    return trainData(load::load, data -> data);
+  /** Reads the training rows, files as the run does. */
+  public <T> void trainData(Function<List<Path>, EncodedDataset<T>> load) {
+    train(load, data -> data);
   }
 
-  private <T> T trainData(Function<List<Path>, T> load, Function<T, EncodedDataset<?>> rows) {
+  private <T> T train(Function<List<Path>, T> load, Function<T, EncodedDataset<?>> rows) {
     T train = data("train data", training.datasetPath(), load, rows);
     if (train != null && resumed != null) {
       String hash = rows.apply(train).dataHash();
@@ -151,9 +146,9 @@ public final class RunCheck implements AutoCloseable {
   }
 
   /** Reads the evaluation rows, where there are any. */
-  public <T> void evalData(Loader<T> load) {
+  public <T> void evalData(Function<List<Path>, EncodedDataset<T>> load) {
     if (!training.evalDatasetPath().isEmpty()) {
-      data("eval data", training.evalDatasetPath(), load::load, data -> data);
+      data("eval data", training.evalDatasetPath(), load, data -> data);
     }
   }
 
@@ -169,7 +164,7 @@ public final class RunCheck implements AutoCloseable {
       BiFunction<RowEncoder, List<Path>, T> load,
       Function<T, EncodedDataset<?>> rows) {
     Function<List<Path>, T> encoded = paths -> load.apply(promptEncoder(maxNewTokens), paths);
-    T train = trainData(encoded, rows);
+    T train = train(encoded, rows);
     if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
       data("eval data", training.evalDatasetPath(), encoded, rows);
     }
@@ -194,17 +189,6 @@ public final class RunCheck implements AutoCloseable {
     if (!checks.foundProblems()) {
       checks.require(() -> now.get().requireSame(resumed.methodState()));
     }
-  }
-
-  /**
-   * Reads files as a run does.
-   *
-   * @param <T> what a row becomes
-   */
-  @FunctionalInterface
-  public interface Loader<T> {
-    /** Reads them in this order. */
-    EncodedDataset<T> load(List<Path> paths);
   }
 
   private <T> T data(

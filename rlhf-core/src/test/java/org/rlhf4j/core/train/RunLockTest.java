@@ -16,7 +16,7 @@ import org.rlhf4j.core.RlhfException;
 class RunLockTest {
   @TempDir Path folder;
 
-  /** Another process, which says what it finds at each line that it is sent. */
+  /** Another process, which says what it finds. */
   static final class Other {
     private Other() {}
 
