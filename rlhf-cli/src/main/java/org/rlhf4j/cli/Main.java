@@ -104,10 +104,7 @@ public final class Main {
       return ExitCode.DONE;
     }
     C config = request.builder().onWarning(this::warn).requirePaths().build();
-    if (request.threads() > 0) {
-      // Read by DJL when it loads PyTorch, which no code has done yet.
-      System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));
-    }
+    useThreads(request);
     if (verb.stopsOnSignal()) {
       Signals.handle(session.stop(), session.err());
     }
@@ -120,6 +117,13 @@ public final class Main {
     }
   }
 
+  private static void useThreads(CommandReader.Request<?> request) {
+    if (request.threads() > 0) {
+      // Read by DJL when it loads PyTorch, which no code has done yet.
+      System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(request.threads()));
+    }
+  }
+
   private ExitCode validate(List<String> args) {
     List<String> known = verbs.stream().map(Verb::name).toList();
     String usage = "rlhf validate " + String.join("|", known) + " [--config FILE] [--KEY VALUE]…";
@@ -128,7 +132,8 @@ public final class Main {
       stream.println("Usage: " + usage + "\n" + VALIDATE_SUMMARY);
       stream.println(
           "It takes the keys of the verb, and prints the configuration with its defaults and what"
-              + " was found;\nor all that would stop a run. Nothing is written.");
+              + " was found;\nor all that is found to stop a run. No weights are loaded, nothing is"
+              + " written.");
       return args.isEmpty() ? ExitCode.CONFIG : ExitCode.DONE;
     }
     for (Verb<?> verb : verbs) {
@@ -151,6 +156,7 @@ public final class Main {
     }
     Checks checks = new Checks(this::warn);
     C config = build(reader, args, checks);
+    useThreads(request);
     checks.require(() -> verb.check(config, checks));
     checks.throwProblems();
     session.out().print(Config.toYaml(config));
@@ -160,7 +166,9 @@ public final class Main {
       // is.
       session.out().println("# " + DisplayText.fit(fact.name(), names) + "  " + fact.text());
     }
-    session.out().println("# valid for: rlhf " + verb.name());
+    String extent =
+        checks.facts().isEmpty() ? " (only its keys, and that its files are there)" : "";
+    session.out().println("# valid for: rlhf " + verb.name() + extent);
     return ExitCode.DONE;
   }
 
@@ -173,7 +181,12 @@ public final class Main {
         throw e;
       }
       checks.problem(e);
-      return reader.read(args).builder().onWarning(line -> {}).build();
+      C config = checks.look(() -> reader.read(args).builder().onWarning(line -> {}).build());
+      if (config == null) {
+        // Its keys depend on a model that cannot be read.
+        checks.throwProblems();
+      }
+      return config;
     }
   }
 

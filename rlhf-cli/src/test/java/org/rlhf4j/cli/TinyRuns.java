@@ -43,10 +43,7 @@ final class TinyRuns {
     Files.write(prompts, promptLines);
   }
 
-  /**
-   * {@code sft}, {@code reward}, {@code raft}, {@code ppo}, {@code grpo} or {@code rloo} into a
-   * folder, in fp32 unless told.
-   */
+  /** A verb that trains into a folder, in fp32 unless told. */
   List<String> train(String verb, Path output, String... more) {
     Path data =
         switch (verb) {
@@ -77,7 +74,7 @@ final class TinyRuns {
       put(words, "--mini_batch_size", 6);
       put(words, "--num_layers_unfrozen", 1);
       put(words, "--total_episodes", 36);
-    } else if (verb.equals("grpo") || verb.equals("rloo")) {
+    } else if (List.of("grpo", "rloo", "reinforce-pp").contains(verb)) {
       put(words, "--reward_model_name_or_path", rewardModel);
       put(words, "--max_new_tokens", 16);
       put(words, "--rollout_batch_size", 6);

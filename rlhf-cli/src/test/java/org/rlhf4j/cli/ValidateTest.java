@@ -80,7 +80,7 @@ class ValidateTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"sft", "reward", "raft", "ppo", "grpo", "rloo"})
+  @ValueSource(strings = {"sft", "reward", "raft", "ppo", "grpo", "rloo", "reinforce-pp"})
   void tellsWhatARunWouldFind(String verb) throws IOException {
     Path held =
         write(
@@ -326,6 +326,26 @@ class ValidateTest {
         out.contains("\n# output_dir  " + output + ": goes on from " + output + "/checkpoint-2\n"),
         out);
 
+    String property = "ai.djl.pytorch.num_threads";
+    String threads = System.getProperty(property);
+    List<String> onOthers = new ArrayList<>(goesOn);
+    onOthers.addAll(List.of("--threads", "99"));
+    try {
+      assertEquals(ExitCode.CONFIG, validate(onOthers));
+    } finally {
+      if (threads == null) {
+        System.clearProperty(property);
+      } else {
+        System.setProperty(property, threads);
+      }
+    }
+    assertEquals(1, errors.size(), errors.toString());
+    assertTrue(
+        errors
+            .get(0)
+            .matches("error: threads: the run was started with \\d+, it cannot go on with 99: .*"),
+        errors.toString());
+
     Files.writeString(tiny.rows, "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
     assertEquals(ExitCode.CONFIG, validate(goesOn));
     assertEquals(1, errors.size(), errors.toString());
@@ -336,5 +356,189 @@ class ValidateTest {
     assertEquals(ExitCode.CONFIG, validate(goesOn));
     assertEquals(2, errors.size(), errors.toString());
     assertTrue(errors.get(0).contains("seed"), errors.toString());
+  }
+
+  /** The words of {@code generate} or {@code score}. */
+  private List<String> ask(String verb, Path output, String... more) {
+    List<String> words = new ArrayList<>(List.of(verb));
+    words.addAll(List.of("--model_name_or_path", tiny.model.toString()));
+    words.addAll(List.of("--dataset_path", tiny.rows.toString()));
+    words.addAll(List.of("--output_path", output.toString()));
+    words.addAll(List.of(more));
+    return words;
+  }
+
+  @Test
+  void aDeviceThatIsNotThere() {
+    List<String> serve =
+        List.of("serve-reward", "--model_name_or_path", tiny.rewardModel.toString());
+    List<List<String>> all =
+        List.of(tiny.train("sft", output), ask("generate", output), ask("score", output), serve);
+    for (List<String> words : all) {
+      List<String> onGpu = new ArrayList<>(words);
+      int place = onGpu.indexOf("--device");
+      if (place >= 0) {
+        onGpu.subList(place, place + 2).clear();
+      }
+      onGpu.addAll(List.of("--device", "cuda:99"));
+      assertEquals(ExitCode.CONFIG, validate(onGpu), errors.toString());
+      assertEquals(1, errors.size(), errors.toString());
+      assertTrue(
+          errors.get(0).startsWith("error: device: cuda:99 was asked for, but PyTorch sees "),
+          errors.toString());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"generate", "score"})
+  void anOutputFileThatCannotBeWritten(String verb) throws IOException {
+    finds(
+        ExitCode.ENVIRONMENT,
+        ask(verb, tiny.model),
+        "error: " + tiny.model + ": cannot be written: a folder of that name is in the way");
+    Path below = tiny.rows.resolve("folder").resolve("o.jsonl");
+    finds(
+        ExitCode.ENVIRONMENT,
+        ask(verb, below),
+        "error: " + below + ": cannot be written: " + tiny.rows + " is a file");
+    Map<String, Integer> before = content();
+    assertEquals(ExitCode.DONE, validate(ask(verb, output.resolve("new").resolve("o.jsonl"))));
+    assertEquals(before, content());
+  }
+
+  @Test
+  void aModelThatWouldGiveKeysIsNotThere() throws IOException {
+    Path model = folder.resolve("no-model");
+    Path rows = folder.resolve("no-rows");
+    List<String> words =
+        new ArrayList<>(ask("generate", output, "--use_generation_config", "true"));
+    words.set(words.indexOf("--model_name_or_path") + 1, model.toString());
+    words.set(words.indexOf("--dataset_path") + 1, rows.toString());
+    finds(
+        ExitCode.INPUT,
+        words,
+        "error: --model_name_or_path: no such folder: " + model,
+        "error: --dataset_path: no such file: " + rows);
+    Files.createDirectory(model);
+    finds(
+        ExitCode.INPUT,
+        words,
+        "error: --dataset_path: no such file: " + rows,
+        "error: " + model + ": no model folder, config.json is missing");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"raft", "ppo", "grpo"})
+  void aRewardThatIsNotNamedIsOneProblemAmongOthers(String verb) throws IOException {
+    Path rows = write("broken.jsonl", "{");
+    List<String> words = tiny.train(verb, output, "--dataset_path", rows.toString());
+    int reward = words.indexOf(REWARD);
+    words.subList(reward, reward + 2).clear();
+    finds(
+        ExitCode.CONFIG,
+        words,
+        "error: 1 of 1 rows are unusable, max_bad_rows is 0: "
+            + rows
+            + ":1: broken JSON at column 2: Unexpected end-of-input: expected close marker for"
+            + " Object",
+        "error: reward_model_name_or_path: is required and not given");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"ppo", "grpo"})
+  void answersThatADeltaRewardReadsAreRowsToo(String verb) throws IOException {
+    replace(
+        tiny.rewardModel.resolve("config.json"),
+        "\"max_position_embeddings\": 128",
+        "\"max_position_embeddings\": 80");
+    // The begin token, and a token for each letter: 6 of the prompt and 90 of the answer.
+    Path rows =
+        write(
+            "answered.jsonl",
+            "{\"prompt\": \"count \", \"completion\": \"%s\"}".formatted("a".repeat(90)));
+    List<String> words =
+        tiny.train(verb, output, "--dataset_path", rows.toString(), "--delta_reward", "true");
+    assertEquals(ExitCode.DONE, validate(words), errors.toString());
+    assertTrue(
+        errors
+            .toString()
+            .contains(
+                "warning: reward_model_name_or_path: the model's context is 80 tokens, rows may"
+                    + " have 97;"),
+        errors.toString());
+  }
+
+  @Test
+  void trlxNeedsTexts() throws IOException {
+    List<String> words = tiny.train("ppo", output, "--trlx_compat", "head");
+    assertEquals(ExitCode.DONE, validate(words), errors.toString());
+    try (Stream<Path> all = Files.list(tiny.model)) {
+      for (Path file : all.filter(path -> path.toString().contains("token")).toList()) {
+        Files.delete(file);
+      }
+    }
+    Path ids = write("ids.jsonl", "{\"input_ids\": [1, 2, 3]}");
+    words.set(words.indexOf("--dataset_path") + 1, ids.toString());
+    finds(
+        ExitCode.CONFIG,
+        words,
+        "error: reward_model_name_or_path: "
+            + tiny.rewardModel
+            + " reads texts, and "
+            + tiny.model
+            + " has no tokenizer to make them",
+        "error: trlx_compat head: needs a tokenizer beside model_name_or_path");
+  }
+
+  @Test
+  void whereNothingIsLookedIntoTheLastLineSaysSo() {
+    List<String> words =
+        List.of(
+            "merge-lora",
+            "--model_name_or_path",
+            tiny.model.toString(),
+            "--output_path",
+            output.toString());
+    assertEquals(ExitCode.DONE, validate(words), errors.toString());
+    assertTrue(
+        out.endsWith(
+            "\n# valid for: rlhf merge-lora (only its keys, and that its files are there)\n"),
+        out);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"ppo", "grpo"})
+  void modelsThatARunGoesOnWith(String verb) throws IOException {
+    assertEquals(
+        ExitCode.DONE, run(tiny.train(verb, output, "--total_episodes", "12")), errors.toString());
+    List<String> goesOn =
+        tiny.train(verb, output, "--total_episodes", "12", "--resume_from_checkpoint", "auto");
+    Map<String, Integer> before = content();
+    assertEquals(ExitCode.DONE, validate(goesOn), errors.toString());
+    assertEquals(before, content());
+    assertTrue(out.contains(": goes on from " + output + "/checkpoint-"), out);
+    assertTrue(out.contains("\n# began with  " + tiny.model + " (llama, "), out);
+
+    Path weights = tiny.rewardModel.resolve("model.safetensors");
+    byte[] others = Files.readAllBytes(weights);
+    others[others.length - 1] ^= 1;
+    Files.write(weights, others);
+    assertEquals(ExitCode.CONFIG, validate(goesOn));
+    assertEquals(1, errors.size(), errors.toString());
+    assertTrue(
+        errors
+            .get(0)
+            .startsWith(
+                "error: reward_model_name_or_path: the weights are not those that the run was"
+                    + " started with (SHA-256 "),
+        errors.toString());
+
+    replace(
+        tiny.model.resolve("config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 0");
+    assertEquals(ExitCode.INPUT, validate(goesOn));
+    assertEquals(1, errors.size(), errors.toString());
+    assertTrue(
+        errors.get(0).startsWith("error: " + tiny.model.resolve("config.json") + ": "),
+        errors.toString());
   }
 }

@@ -227,18 +227,14 @@ public final class PpoNetworks implements AutoCloseable {
       }
       return;
     }
-    if (named == null || !Files.isDirectory(Path.of(named))) {
+    if (named == null) {
       return;
     }
-    ModelFolder folder = checks.look(() -> ModelFolder.open(Path.of(named)));
-    ModelFamilies.Model value = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
-    if (value == null) {
-      return;
-    }
-    checks.fact("value model", RunCheck.line(folder, value));
-    if (run.spec() != null) {
-      checks.require(() -> requireVocabulary(value.spec(), folder, run.spec()));
-      checks.require(() -> requireContext(value.spec(), run.longestRow()));
+    Checks.FoundModel found = checks.model("value model", Path.of(named));
+    if (found.model() != null && run.spec() != null) {
+      DecoderSpec value = found.model().spec();
+      checks.require(() -> requireVocabulary(value, found.folder(), run.spec()));
+      checks.require(() -> requireContext(value, run.longestRow()));
     }
   }
 

@@ -43,6 +43,7 @@ import org.rlhf4j.ppo.rollout.Rewards;
 import org.rlhf4j.ppo.rollout.RolloutPlan;
 import org.rlhf4j.ppo.rollout.TokenRewardFunction;
 import org.rlhf4j.reward.OpenReward;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
  * Proximal policy optimisation (Schulman et al., 2017) of a language model, as Ziegler et al.
@@ -95,7 +96,6 @@ public final class PpoTrainer {
     this.ofTokens =
         reward instanceof TokenRewardFunction dense ? new Rewards.OfTokens(dense) : null;
     this.reward = ofTokens == null ? reward : ofTokens;
-    config.rollout().rewardSource().requireOne(reward);
     if (ofTokens != null && config.rollout().deltaReward()) {
       throw RlhfException.config(
           "delta_reward true: takes one score off another; the reward function gives one for each"
@@ -127,6 +127,7 @@ public final class PpoTrainer {
    * @throws RlhfException on unusable input, and on numbers that are not finite
    */
   public List<Map<String, Object>> train() {
+    config.rollout().rewardSource().requireOne(reward);
     try (TrainingRun run = TrainingRun.open("ppo", config, training, context);
         PpoNetworks networks = networks(run);
         OpenReward opened =
@@ -141,7 +142,7 @@ public final class PpoTrainer {
       watcher.accept(networks);
       int longestRow = run.longestRow(networks.policy().decoder().spec());
       networks.requireContext(longestRow);
-      FixedModels fixedModels = fixedModels(opened);
+      FixedModels fixedModels = fixedModels(opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -290,10 +291,10 @@ public final class PpoTrainer {
     return (samples, microBatches, cache, guard) -> step.run(samples, microBatches, guard);
   }
 
-  private FixedModels fixedModels(OpenReward opened) {
+  private FixedModels fixedModels(String rewardIdentity) {
     String valueFolder = config.network().valueModelNameOrPath();
     return FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
-        .withReward(opened.identity())
+        .withReward(rewardIdentity)
         .with("value_model_name_or_path", valueFolder == null ? null : Path.of(valueFolder));
   }
 
@@ -302,22 +303,24 @@ public final class PpoTrainer {
     int unfrozen = config.network().numLayersUnfrozen();
     try (RunCheck run =
         new RunCheck(
+            "ppo",
             config,
             training,
             (folder, lora) -> ModelLoader.checkHydra(folder, lora, unfrozen),
             checks)) {
       PpoNetworks.checkValue(run, config.network());
-      OpenReward.check(run, config.rollout().rewardSource(), run.longestRow());
       Generator.check(run, config.rollout().sampling());
       if (followsTrlx() && run.readsRows()) {
         List<String> stops = config.rollout().sampling().stop();
         checks.look(() -> TrlxRollouts.text(config.trlxCompat(), run.tokenizer(), stops));
       }
       int newTokens = config.rollout().sampling().maxNewTokens();
-      run.trainData(paths -> load(run.promptEncoder(newTokens), paths).data());
-      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
-        run.evalData(paths -> load(run.promptEncoder(newTokens), paths).data());
-      }
+      OnlinePrompts prompts =
+          run.prompts(newTokens, (encoder, paths) -> load(encoder, paths), OnlinePrompts::data);
+      int answered = prompts == null ? 0 : prompts.longestAnswered();
+      RewardSourceConfig source = config.rollout().rewardSource();
+      OpenReward.check(run, source, reward, Math.max(run.longestRow(), answered));
+      run.fixedModels(() -> fixedModels(OpenReward.identity(source)));
     }
   }
 

@@ -41,6 +41,7 @@ import org.rlhf4j.core.train.StopSignal;
 import org.rlhf4j.core.train.TokenLoss;
 import org.rlhf4j.core.train.TrainingRun;
 import org.rlhf4j.reward.OpenReward;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
  * Reward-ranked fine-tuning (Dong et al., 2023). Each iteration draws K responses to the next
@@ -80,7 +81,6 @@ public final class RaftTrainer {
     this.training = config.training();
     this.context = context;
     this.reward = reward;
-    config.rewardSource().requireOne(reward);
   }
 
   /**
@@ -91,15 +91,14 @@ public final class RaftTrainer {
    * @throws RlhfException on unusable input, and on numbers that are not finite
    */
   public List<Map<String, Object>> train() {
+    config.rewardSource().requireOne(reward);
     try (TrainingRun run = TrainingRun.open("raft", config, training, context);
         CausalLm model = ModelLoader.causalLm(run.torch(), run.start(), run.trainable());
         CausalLm start = startModel(run, model);
         OpenReward opened =
             OpenReward.open(run, config.rewardSource(), reward, config.generationBatchSize());
         Generator generator = generator(run, model)) {
-      FixedModels fixedModels =
-          FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
-              .withReward(opened.identity());
+      FixedModels fixedModels = fixedModels(opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -211,19 +210,23 @@ public final class RaftTrainer {
     }
   }
 
+  private FixedModels fixedModels(String rewardIdentity) {
+    return FixedModels.startingFrom(Path.of(training.modelNameOrPath())).withReward(rewardIdentity);
+  }
+
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
-    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkCausalLm, checks)) {
-      OpenReward.check(run, config.rewardSource(), run.longestRow());
+    try (RunCheck run =
+        new RunCheck("raft", config, training, ModelLoader::checkCausalLm, checks)) {
       Generator.check(run, config.sampling());
       if (run.readsRows()) {
         checks.require(() -> requireTexts(run.tokenizer()));
       }
       int newTokens = config.sampling().maxNewTokens();
-      run.trainData(paths -> load(run.promptEncoder(newTokens), paths));
-      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
-        run.evalData(paths -> load(run.promptEncoder(newTokens), paths));
-      }
+      run.prompts(newTokens, (encoder, paths) -> load(encoder, paths), data -> data);
+      RewardSourceConfig source = config.rewardSource();
+      OpenReward.check(run, source, reward, run.longestRow());
+      run.fixedModels(() -> fixedModels(OpenReward.identity(source)));
     }
   }
 

@@ -13,6 +13,7 @@ import org.rlhf4j.core.data.RowOrigin;
 import org.rlhf4j.core.data.TextForm;
 import org.rlhf4j.core.data.TokenRow;
 import org.rlhf4j.core.generate.Scorer;
+import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.ModelFamilies;
 import org.rlhf4j.core.model.ModelHead;
 import org.rlhf4j.core.model.ModelLoader;
@@ -20,6 +21,7 @@ import org.rlhf4j.core.model.RewardModel;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.ElementType;
 import org.rlhf4j.core.torch.Torch;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RewardFunction;
 
 /**
@@ -52,7 +54,8 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
    */
   public static ModelReward open(Torch torch, Path folder, ElementType type, int batchSize) {
     ModelFolder files = ModelFolder.open(folder);
-    ModelFamilies.Model found = requireRewardModel(files);
+    ModelFamilies.Model found = ModelFamilies.of(files);
+    requireRewardModel(files, found);
     TextForm form = TextForm.of(folder);
     Path texts = files.tokenizerPath();
     Tokenizer tokenizer = Tokenizer.existsIn(texts) ? Tokenizer.load(texts) : null;
@@ -67,8 +70,7 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
     return new ModelReward(folder, encoder, model, new Scorer(batchSize, done -> {}));
   }
 
-  private static ModelFamilies.Model requireRewardModel(ModelFolder files) {
-    ModelFamilies.Model found = ModelFamilies.of(files);
+  private static void requireRewardModel(ModelFolder files, ModelFamilies.Model found) {
     if (found.head() != ModelHead.SEQUENCE_CLASSIFICATION) {
       throw RlhfException.input(
           "%s: expected a reward model (%s), found a language model"
@@ -76,27 +78,33 @@ public final class ModelReward implements RewardFunction, AutoCloseable {
                   files.configFile(),
                   found.family().architecture(ModelHead.SEQUENCE_CLASSIFICATION)));
     }
-    return found;
   }
 
   /**
    * Looks at what {@link #open} would load, without reading weights.
    *
-   * @throws RlhfException as there
+   * @return null where it could not be used
    */
-  static Found check(Path folder) {
-    ModelFolder files = ModelFolder.open(folder);
-    ModelFamilies.Model model = requireRewardModel(files);
-    TextForm.of(folder);
-    boolean readsText = Tokenizer.existsIn(files.tokenizerPath());
-    if (readsText) {
-      Tokenizer.load(files.tokenizerPath()).close();
+  static Found check(Path folder, Checks checks) {
+    Checks.FoundModel found = checks.model("reward", folder);
+    if (found.model() == null) {
+      return null;
     }
-    return new Found(files, model, readsText);
+    return checks.look(
+        () -> {
+          requireRewardModel(found.folder(), found.model());
+          TextForm.of(folder);
+          Path texts = found.folder().tokenizerPath();
+          boolean readsText = Tokenizer.existsIn(texts);
+          if (readsText) {
+            Tokenizer.load(texts).close();
+          }
+          return new Found(found.model().spec(), readsText);
+        });
   }
 
-  /** A reward model's folder, and whether the model reads texts, not ids. */
-  record Found(ModelFolder folder, ModelFamilies.Model model, boolean readsText) {}
+  /** A reward model, and whether it reads texts, not ids. */
+  record Found(DecoderSpec spec, boolean readsText) {}
 
   /** The most tokens that it can read. */
   int context() {

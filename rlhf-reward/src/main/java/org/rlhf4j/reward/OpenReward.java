@@ -1,6 +1,5 @@
 package org.rlhf4j.reward;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -62,7 +61,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
               run.console()::warn);
       // The server's own limit counts, which its attempts share.
       TimedReward heard = new TimedReward(server, 0, run.stop());
-      return new OpenReward(name, name, heard, heard::close, Integer.MAX_VALUE);
+      return new OpenReward(name, identity(source), heard, heard::close, Integer.MAX_VALUE);
     }
     Path folder = Path.of(name);
     ModelReward model = ModelReward.open(run.torch(), folder, run.computeType(), batchSize);
@@ -70,8 +69,7 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
       if (model.readsText()) {
         requireTexts(run.tokenizer(), run.start(), name);
       }
-      String hash = Provenance.weightsSha256(folder);
-      return new OpenReward(name, hash, model, model::close, model.context());
+      return new OpenReward(name, identity(source), model, model::close, model.context());
     } catch (RuntimeException e) {
       model.close();
       throw e;
@@ -89,11 +87,17 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
   /**
    * Looks at what {@link #open} would open, without reading weights or asking a server.
    *
+   * @param function of Java code, or null
    * @param longestRow see {@link #warnOfContext}
    */
-  public static void check(RunCheck run, RewardSourceConfig source, int longestRow) {
+  public static void check(
+      RunCheck run, RewardSourceConfig source, RewardFunction function, int longestRow) {
     String name = source.rewardModelNameOrPath();
     Checks checks = run.checks();
+    checks.require(() -> source.requireOne(function));
+    if (name == null) {
+      return;
+    }
     if (ServerUrl.isMeant(name)) {
       checks.require(RewardToken::fromEnvironment);
       if (run.readsRows()) {
@@ -102,15 +106,11 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
       checks.fact("reward", name + ": a server, which was not asked");
       return;
     }
-    if (!Files.isDirectory(Path.of(name))) {
-      return;
-    }
-    ModelReward.Found found = checks.look(() -> ModelReward.check(Path.of(name)));
+    ModelReward.Found found = ModelReward.check(Path.of(name), checks);
     if (found == null) {
       return;
     }
-    checks.fact("reward", RunCheck.line(found.folder(), found.model()));
-    DecoderSpec own = found.model().spec();
+    DecoderSpec own = found.spec();
     contextWarning(own.maxPositions(), longestRow).ifPresent(checks::warn);
     if (!run.readsRows()) {
       return;
@@ -155,6 +155,12 @@ public final class OpenReward implements RewardFunction, AutoCloseable {
    */
   public String identity() {
     return identity;
+  }
+
+  /** What {@link #identity()} is where a configuration names the reward; null where it does not. */
+  public static String identity(RewardSourceConfig source) {
+    String name = source.rewardModelNameOrPath();
+    return name == null || ServerUrl.isMeant(name) ? name : Provenance.weightsSha256(Path.of(name));
   }
 
   /**

@@ -3,14 +3,12 @@ package org.rlhf4j.reward;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import org.rlhf4j.core.RlhfException;
 import org.rlhf4j.core.report.Console;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
-import org.rlhf4j.core.train.RunCheck;
 import org.rlhf4j.core.train.StopSignal;
 
 /** Serves a reward model's folder over HTTP until somebody asks to stop. */
@@ -68,12 +66,10 @@ public final class RewardServing {
   /** Looks at what would be served, and where, without loading weights or listening. */
   public void check(Checks checks) {
     checks.require(this::address);
+    checks.device(config.device());
     Path folder = Path.of(config.modelNameOrPath());
-    // Of what is not there at all, the keys' own check tells.
-    ModelReward.Found found =
-        Files.isDirectory(folder) ? checks.look(() -> ModelReward.check(folder)) : null;
+    ModelReward.Found found = ModelReward.check(folder, checks);
     if (found != null) {
-      checks.fact("reward", RunCheck.line(found.folder(), found.model()));
       checks.require(() -> requireTexts(folder, found.readsText()));
     }
   }

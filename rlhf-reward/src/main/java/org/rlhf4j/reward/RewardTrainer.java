@@ -159,7 +159,8 @@ public final class RewardTrainer {
 
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
-    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkRewardModel, checks)) {
+    try (RunCheck run =
+        new RunCheck("reward", config, training, ModelLoader::checkRewardModel, checks)) {
       Integer padTokenId =
           run.readsRows() ? checks.look(() -> padTokenId(run.start(), run.tokenizer())) : null;
       // Without a pad token there is an error already, and any id may stand at a row's end.

@@ -152,7 +152,7 @@ public final class SftTrainer {
 
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
-    try (RunCheck run = new RunCheck(config, training, ModelLoader::checkCausalLm, checks)) {
+    try (RunCheck run = new RunCheck("sft", config, training, ModelLoader::checkCausalLm, checks)) {
       run.trainData(paths -> load(run.encoder(), paths));
       run.evalData(paths -> load(run.encoder(), paths));
     }

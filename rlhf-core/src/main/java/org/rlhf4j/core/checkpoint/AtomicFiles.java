@@ -13,6 +13,7 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Optional;
 import org.rlhf4j.core.RlhfException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -58,13 +59,48 @@ public final class AtomicFiles {
    */
   public static void requireWritable(Path target) {
     Path absolute = target.toAbsolutePath();
-    if (Files.isDirectory(absolute)) {
-      throw RlhfException.environment(
-          target + ": cannot be written: a folder of that name is in the way", null);
-    }
+    requireNoFolder(target);
     stage(absolute, channel -> {});
     discard(partial(absolute));
     partial(absolute).toFile().deleteOnExit();
+  }
+
+  /**
+   * As {@link #requireWritable}, for a look that makes nothing: what only writing would show, such
+   * as a full disk, stays unseen.
+   */
+  public static void requireMayBeWritten(Path target) {
+    requireNoFolder(target);
+    hindrance(target.toAbsolutePath().getParent())
+        .ifPresent(
+            reason -> {
+              throw RlhfException.environment(target + ": cannot be written: " + reason, null);
+            });
+  }
+
+  /**
+   * What forbids to write into a folder, or to make it, where the nearest one that is there says.
+   *
+   * @param folder absolute
+   */
+  public static Optional<String> hindrance(Path folder) {
+    Path nearest = folder;
+    while (!Files.exists(nearest) && nearest.getParent() != null) {
+      nearest = nearest.getParent();
+    }
+    if (!Files.isDirectory(nearest)) {
+      return Optional.of(nearest + " is a file");
+    }
+    return Files.isWritable(nearest)
+        ? Optional.empty()
+        : Optional.of(nearest + " may not be written");
+  }
+
+  private static void requireNoFolder(Path target) {
+    if (Files.isDirectory(target)) {
+      throw RlhfException.environment(
+          target + ": cannot be written: a folder of that name is in the way", null);
+    }
   }
 
   /** Replaces or creates {@code target} with the bytes of {@code source}. */

@@ -1,5 +1,6 @@
 package org.rlhf4j.core.generate;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.rlhf4j.core.checkpoint.ModelFolder;
@@ -67,10 +68,12 @@ public record GenerationConfig(
     implements Checked, Completing {
   @Override
   public void complete(Defaults defaults) {
-    if (!useGenerationConfig) {
+    Path path = Path.of(modelNameOrPath);
+    // Of a folder that is not there the check of paths tells, and whoever opens it.
+    if (!useGenerationConfig || !Files.isDirectory(path)) {
       return;
     }
-    ModelFolder folder = ModelFolder.open(Path.of(modelNameOrPath));
+    ModelFolder folder = ModelFolder.open(path);
     int vocabulary = ModelFamilies.of(folder).spec().vocabularySize();
     ModelGenerationConfig settings = ModelGenerationConfig.of(folder, vocabulary);
     Path file = folder.path().resolve(ModelGenerationConfig.FILE_NAME);

@@ -30,7 +30,6 @@ import org.rlhf4j.core.text.Template;
 import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
-import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Generates responses to a file of prompts and writes them, one row per prompt, in its order. A row
@@ -88,14 +87,14 @@ public final class GenerationRun {
 
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
-    Path path = Path.of(config.modelNameOrPath());
-    // Of what is not there at all, the keys' own check tells.
-    ModelFolder folder = Files.isDirectory(path) ? checks.look(() -> ModelFolder.open(path)) : null;
-    ModelFamilies.Model model = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
+    checks.require(() -> AtomicFiles.requireMayBeWritten(config.outputPath()));
+    checks.device(config.device());
+    Checks.FoundModel found = checks.model("model", Path.of(config.modelNameOrPath()));
+    ModelFolder folder = found.folder();
+    ModelFamilies.Model model = found.model();
     if (model == null) {
       return;
     }
-    checks.fact("model", RunCheck.line(folder, model));
     checks.require(() -> ModelLoader.checkCausalLm(folder, null));
     checks.require(
         () -> {
@@ -103,7 +102,7 @@ public final class GenerationRun {
             int vocabulary = model.spec().vocabularySize();
             checks.require(() -> Generator.check(folder, vocabulary, tokenizer, config.sampling()));
             if (config.datasetPath().stream().allMatch(Files::isRegularFile)) {
-              checks.data("prompts", () -> load(tokenizer, model.spec()));
+              checks.data("prompts", () -> load(tokenizer, model.spec()), data -> data);
             }
           }
         });

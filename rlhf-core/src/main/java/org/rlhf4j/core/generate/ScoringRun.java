@@ -26,7 +26,6 @@ import org.rlhf4j.core.text.Tokenizer;
 import org.rlhf4j.core.torch.Torch;
 import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.Compute;
-import org.rlhf4j.core.train.RunCheck;
 
 /**
  * Scores a file of rows with a language model or a reward model and writes one row of numbers for
@@ -94,17 +93,17 @@ public final class ScoringRun {
 
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
-    Path path = Path.of(config.modelNameOrPath());
-    // Of what is not there at all, the keys' own check tells.
-    ModelFolder folder = Files.isDirectory(path) ? checks.look(() -> ModelFolder.open(path)) : null;
-    ModelFamilies.Model model = folder == null ? null : checks.look(() -> ModelFamilies.of(folder));
+    checks.require(() -> AtomicFiles.requireMayBeWritten(config.outputPath()));
+    checks.device(config.device());
+    Checks.FoundModel found = checks.model("model", Path.of(config.modelNameOrPath()));
+    ModelFolder folder = found.folder();
+    ModelFamilies.Model model = found.model();
     if (model == null) {
       return;
     }
-    checks.fact("model", RunCheck.line(folder, model));
     if (config.datasetPath().stream().allMatch(Files::isRegularFile)) {
       boolean needsTargets = model.head() != ModelHead.SEQUENCE_CLASSIFICATION;
-      checks.data("rows", () -> load(folder, model, needsTargets));
+      checks.data("rows", () -> load(folder, model, needsTargets), data -> data);
     }
   }
 

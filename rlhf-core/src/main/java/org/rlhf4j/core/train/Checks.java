@@ -1,11 +1,20 @@
 package org.rlhf4j.core.train;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.rlhf4j.core.RlhfException;
+import org.rlhf4j.core.checkpoint.ModelFolder;
 import org.rlhf4j.core.data.EncodedDataset;
+import org.rlhf4j.core.model.DecoderSpec;
+import org.rlhf4j.core.model.ModelFamilies;
+import org.rlhf4j.core.model.ParameterSpec;
+import org.rlhf4j.core.report.Format;
+import org.rlhf4j.core.torch.Torch;
 
 /**
  * What is found where somebody looks, before anything is run, at what a configuration names. A
@@ -66,16 +75,71 @@ public final class Checks {
     facts.add(new Fact(name, text));
   }
 
-  /** Reads rows, and tells what became of them; null where they would stop the run. */
-  public <T> EncodedDataset<T> data(String name, Supplier<EncodedDataset<T>> load) {
-    EncodedDataset<T> read = look(load);
+  /**
+   * A model's folder, as far as it can be read.
+   *
+   * @param folder null where it cannot be opened
+   * @param model null where its configuration cannot be read
+   */
+  public record FoundModel(ModelFolder folder, ModelFamilies.Model model) {}
+
+  /**
+   * Opens a model's folder, and tells what is in it. Of a folder that is not there at all nothing
+   * is said, since the keys' own check tells.
+   *
+   * @param name what it is to the run
+   */
+  public FoundModel model(String name, Path path) {
+    ModelFolder folder = Files.isDirectory(path) ? look(() -> ModelFolder.open(path)) : null;
+    ModelFamilies.Model model = folder == null ? null : look(() -> ModelFamilies.of(folder));
+    if (model != null) {
+      fact(name, line(folder, model));
+    }
+    return new FoundModel(folder, model);
+  }
+
+  private static String line(ModelFolder folder, ModelFamilies.Model model) {
+    DecoderSpec spec = model.spec();
+    long parameters = model.parameters().stream().mapToLong(ParameterSpec::elements).sum();
+    return "%s (%s, %d layers, width %d, %s parameters, vocabulary %s, context %s)"
+        .formatted(
+            folder.path(),
+            spec.family(),
+            spec.layers(),
+            spec.hiddenSize(),
+            Format.shortCount(parameters),
+            Format.count(spec.vocabularySize()),
+            Format.count(spec.maxPositions()));
+  }
+
+  /** Looks whether a device is there; PyTorch is loaded only to ask for a GPU. */
+  public void device(String name) {
+    if (!name.equals("auto") && !name.equals("cpu")) {
+      require(() -> Torch.requireThere(name));
+    }
+  }
+
+  /**
+   * Reads rows, and tells what became of them.
+   *
+   * @param load reads files as a run does
+   * @param rows those of what was read
+   * @return null where they would stop the run
+   */
+  public <T> T data(String name, Supplier<T> load, Function<T, EncodedDataset<?>> rows) {
+    T read = look(load);
     if (read != null) {
-      List<String> lines = read.report().lines();
+      List<String> lines = rows.apply(read).report().lines();
       for (int i = 0; i < lines.size(); i++) {
         fact(i == 0 ? name : "", lines.get(i));
       }
     }
     return read;
+  }
+
+  /** Whether something was found that would stop the run. */
+  public boolean foundProblems() {
+    return !problems.isEmpty();
   }
 
   /** What there is to show, in the order of looking. */

@@ -55,10 +55,7 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
     if (now != before.threads()) {
       if (Integer.valueOf(now).equals(Integer.getInteger(THREADS_PROPERTY))) {
         torch.close();
-        throw RlhfException.config(
-            "threads: the run was started with %d, it cannot go on with %d: the last bits of sums"
-                    .formatted(before.threads(), now)
-                + " depend on it");
+        throw otherThreads(before.threads(), now);
       }
       console.line(
           "computing with %d threads, as the run was started, not with %d"
@@ -67,6 +64,25 @@ public record Compute(Torch torch, ElementType type, String reason) implements A
     }
     ElementType type = before.dtype().equals("bf16") ? ElementType.BF16 : ElementType.FP32;
     return new Compute(torch, type, before.dtypeReason());
+  }
+
+  /**
+   * Looks, without PyTorch, whether other threads are asked for than a run was started with.
+   *
+   * @throws RlhfException where they are
+   */
+  static void requireThreads(TrainingPosition.Numerics before) {
+    Integer asked = Integer.getInteger(THREADS_PROPERTY);
+    if (asked != null && asked != before.threads()) {
+      throw otherThreads(before.threads(), asked);
+    }
+  }
+
+  private static RlhfException otherThreads(int before, int now) {
+    return RlhfException.config(
+        "threads: the run was started with %d, it cannot go on with %d: the last bits of sums"
+                .formatted(before, now)
+            + " depend on it");
   }
 
   private static Compute faster(Torch torch) {

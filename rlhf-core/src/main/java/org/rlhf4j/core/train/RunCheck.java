@@ -4,17 +4,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BiConsumer;
+import java.util.function.BiFunction;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import org.rlhf4j.core.checkpoint.ModelFolder;
+import org.rlhf4j.core.config.EvalStrategy;
 import org.rlhf4j.core.config.TrainingConfig;
 import org.rlhf4j.core.data.EncodedDataset;
 import org.rlhf4j.core.data.RowEncoder;
 import org.rlhf4j.core.model.DecoderSpec;
 import org.rlhf4j.core.model.LoraSpec;
 import org.rlhf4j.core.model.ModelFamilies;
-import org.rlhf4j.core.model.ParameterSpec;
 import org.rlhf4j.core.report.Format;
 import org.rlhf4j.core.text.Tokenizer;
-import org.rlhf4j.core.torch.Torch;
 
 /**
  * What a run would find at its start: its folder, the model that it starts from, the tokenizer, its
@@ -23,6 +25,7 @@ import org.rlhf4j.core.torch.Torch;
  */
 public final class RunCheck implements AutoCloseable {
   private final TrainingConfig training;
+  private final BiConsumer<ModelFolder, LoraSpec> reader;
   private final Checks checks;
   private final TrainingPosition resumed;
   private final ModelFolder start;
@@ -34,34 +37,39 @@ public final class RunCheck implements AutoCloseable {
   /**
    * Looks at the folders of a run.
    *
+   * @param method the verb
    * @param config all keys of the run; {@code training} is a part of it
    * @param reader looks whether the model can be trained so, as {@link
    *     org.rlhf4j.core.model.ModelLoader#checkCausalLm} does
    * @param checks takes what is found
    */
   public RunCheck(
+      String method,
       Record config,
       TrainingConfig training,
       BiConsumer<ModelFolder, LoraSpec> reader,
       Checks checks) {
     this.training = training;
+    this.reader = reader;
     this.checks = checks;
-    RunFolder.Look folder = checks.look(() -> RunFolder.look(config, training));
+    RunFolder.Look folder = checks.look(() -> RunFolder.look(config, training, checks::warn));
     Path checkpoint = folder == null ? null : folder.checkpoint();
     this.resumed = checkpoint == null ? null : checks.look(() -> TrainingPosition.read(checkpoint));
     if (checkpoint != null) {
       checks.require(
           () -> RunFolder.requireSameConfig(config, checkpoint.resolve(RunFolder.CONFIG_FILE)));
     }
-    if (!training.device().equals("auto") && !training.device().equals("cpu")) {
-      checks.require(() -> Torch.requireThere(training.device()));
+    checks.device(training.device());
+    if (resumed != null) {
+      checks.require(() -> resumed.requireMethod(method, checkpoint));
+      checks.device(resumed.numerics().device());
+      checks.require(() -> Compute.requireThreads(resumed.numerics()));
     }
     Path named = checkpoint == null ? Path.of(training.modelNameOrPath()) : checkpoint;
-    // Of what is not there at all, the keys' own check tells.
-    this.start = Files.isDirectory(named) ? checks.look(() -> ModelFolder.open(named)) : null;
-    this.model = start == null ? null : checks.look(() -> ModelFamilies.of(start));
+    Checks.FoundModel found = checks.model("model", named);
+    this.start = found.folder();
+    this.model = found.model();
     if (model != null) {
-      checks.fact("model", line(start, model));
       checks.require(() -> reader.accept(start, TrainingRun.adapter(training)));
     }
     boolean hasTokenizer = start != null && Tokenizer.existsIn(start.tokenizerPath());
@@ -84,21 +92,6 @@ public final class RunCheck implements AutoCloseable {
               : folder.isEmpty() ? "a new run" : "what the run before left there is replaced";
       checks.fact("output_dir", training.outputDir() + ": " + state);
     }
-  }
-
-  /** A model in one line. */
-  public static String line(ModelFolder folder, ModelFamilies.Model model) {
-    DecoderSpec spec = model.spec();
-    long parameters = model.parameters().stream().mapToLong(ParameterSpec::elements).sum();
-    return "%s (%s, %d layers, width %d, %s parameters, vocabulary %s, context %s)"
-        .formatted(
-            folder.path(),
-            spec.family(),
-            spec.layers(),
-            spec.hiddenSize(),
-            Format.shortCount(parameters),
-            Format.count(spec.vocabularySize()),
-            Format.count(spec.maxPositions()));
   }
 
   /** Takes what is found. */
@@ -141,39 +134,71 @@ public final class RunCheck implements AutoCloseable {
     return rows.promptEncoder(model.spec(), maxNewTokens);
   }
 
-  /**
-   * Reads the training rows.
-   *
-   * @param load reads files as the run does
-   * @return null where they cannot be read
-   */
-  public <T> EncodedDataset<T> trainData(Loader<T> load) {
-    EncodedDataset<T> train = data("train data", training.datasetPath(), load);
+  /** Reads the training rows, files as the run does. */
+  public <T> void trainData(Function<List<Path>, EncodedDataset<T>> load) {
+    train(load, data -> data);
+  }
+
+  private <T> T train(Function<List<Path>, T> load, Function<T, EncodedDataset<?>> rows) {
+    T train = data("train data", training.datasetPath(), load, rows);
     if (train != null && resumed != null) {
-      checks.require(() -> TrainingRun.requireSameData(resumed.trainDataHash(), train.dataHash()));
+      String hash = rows.apply(train).dataHash();
+      checks.require(() -> TrainingRun.requireSameData(resumed.trainDataHash(), hash));
     }
     return train;
   }
 
   /** Reads the evaluation rows, where there are any. */
-  public <T> void evalData(Loader<T> load) {
+  public <T> void evalData(Function<List<Path>, EncodedDataset<T>> load) {
     if (!training.evalDatasetPath().isEmpty()) {
-      data("eval data", training.evalDatasetPath(), load);
+      data("eval data", training.evalDatasetPath(), load, data -> data);
     }
   }
 
   /**
-   * Reads files as a run does.
+   * Reads the training prompts, and the held-out ones where the run evaluates.
    *
-   * @param <T> what a row becomes
+   * @param load reads files as the run does
+   * @param rows the prompts of what was read
+   * @return the training prompts; null where they cannot be read
    */
-  @FunctionalInterface
-  public interface Loader<T> {
-    /** Reads them in this order. */
-    EncodedDataset<T> load(List<Path> paths);
+  public <T> T prompts(
+      int maxNewTokens,
+      BiFunction<RowEncoder, List<Path>, T> load,
+      Function<T, EncodedDataset<?>> rows) {
+    Function<List<Path>, T> encoded = paths -> load.apply(promptEncoder(maxNewTokens), paths);
+    T train = train(encoded, rows);
+    if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
+      data("eval data", training.evalDatasetPath(), encoded, rows);
+    }
+    return train;
   }
 
-  private <T> EncodedDataset<T> data(String name, List<Path> paths, Loader<T> load) {
+  /**
+   * Where the run goes on, looks whether the models that it reads but never changes are those that
+   * it began with; {@code model_name_or_path} among them, which is opened beside the checkpoint.
+   * Their files are read as a whole, so this comes last, and only where nothing stops the run.
+   *
+   * @param now of the files as they are
+   */
+  public void fixedModels(Supplier<FixedModels> now) {
+    if (resumed == null) {
+      return;
+    }
+    Checks.FoundModel began = checks.model("began with", Path.of(training.modelNameOrPath()));
+    if (began.model() != null) {
+      checks.require(() -> reader.accept(began.folder(), TrainingRun.adapter(training)));
+    }
+    if (!checks.foundProblems()) {
+      checks.require(() -> now.get().requireSame(resumed.methodState()));
+    }
+  }
+
+  private <T> T data(
+      String name,
+      List<Path> paths,
+      Function<List<Path>, T> load,
+      Function<T, EncodedDataset<?>> rows) {
     if (!paths.stream().allMatch(Files::isRegularFile)) {
       return null;
     }
@@ -181,7 +206,7 @@ public final class RunCheck implements AutoCloseable {
       checks.warn(name + ": not looked at, since its rows are read with model and tokenizer");
       return null;
     }
-    return checks.data(name, () -> load.load(paths));
+    return checks.data(name, () -> load.apply(paths), rows);
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.rlhf4j.core.RlhfException;
@@ -80,7 +81,7 @@ final class RunFolder implements AutoCloseable {
     RunFolder folder = new RunFolder(training.outputDir().toAbsolutePath().normalize());
     folder.requireNoInputs(config);
     folder.createFolder();
-    folder.lock = RunLock.take(folder.path, console);
+    folder.lock = RunLock.take(folder.path, console::warn);
     Opened opened = null;
     try {
       AtomicFiles.requireWritable(folder.path.resolve(CONFIG_FILE));
@@ -102,25 +103,19 @@ final class RunFolder implements AutoCloseable {
   /**
    * Finds out what {@link #open} would do, and leaves everything as it is.
    *
+   * @param warnings of what a run would only warn of
    * @throws RlhfException as there
    */
-  static Look look(Record config, TrainingConfig training) {
+  static Look look(Record config, TrainingConfig training, Consumer<String> warnings) {
     RunFolder folder = new RunFolder(training.outputDir().toAbsolutePath().normalize());
     folder.requireNoInputs(config);
-    Path nearest = folder.path;
-    while (!Files.exists(nearest) && nearest.getParent() != null) {
-      nearest = nearest.getParent();
-    }
-    if (!Files.isDirectory(nearest) || !Files.isWritable(nearest)) {
-      throw RlhfException.environment(
-          "output_dir: cannot write to %s (%s %s)"
-              .formatted(
-                  folder.path,
-                  nearest,
-                  Files.isDirectory(nearest) ? "may not be written" : "is a file"),
-          null);
-    }
-    RunLock.requireFree(folder.path);
+    AtomicFiles.hindrance(folder.path)
+        .ifPresent(
+            reason -> {
+              throw RlhfException.environment(
+                  "output_dir: cannot write to %s (%s)".formatted(folder.path, reason), null);
+            });
+    RunLock.requireFree(folder.path, warnings);
     folder.requireOwn(training);
     return new Look(folder.content().isEmpty(), folder.continued(config, training));
   }

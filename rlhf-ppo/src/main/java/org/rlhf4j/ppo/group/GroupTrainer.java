@@ -47,6 +47,7 @@ import org.rlhf4j.ppo.rollout.RolloutConfig;
 import org.rlhf4j.ppo.rollout.RolloutPlan;
 import org.rlhf4j.ppo.rollout.Spread;
 import org.rlhf4j.reward.OpenReward;
+import org.rlhf4j.reward.RewardSourceConfig;
 
 /**
  * A run of a group method: each roll-out draws a group of responses to each of the next prompts,
@@ -104,7 +105,6 @@ public final class GroupTrainer {
     if (!problems.lines().isEmpty()) {
       throw RlhfException.config(String.join("\n", problems.lines()));
     }
-    rolling.rewardSource().requireOne(reward);
   }
 
   /** Shows the networks of a run, before anything is computed, to a test that changes them. */
@@ -130,6 +130,7 @@ public final class GroupTrainer {
    * @throws RlhfException on unusable input, and on numbers that are not finite
    */
   public List<Map<String, Object>> train() {
+    rolling.rewardSource().requireOne(reward);
     try (TrainingRun run = TrainingRun.open(method.name(), keys.all(), training, context);
         GroupNetworks networks = networks(run);
         OpenReward opened =
@@ -137,9 +138,7 @@ public final class GroupTrainer {
         Generator generator =
             Generator.of(networks.policy(), run.start(), run.tokenizer(), rolling.sampling())) {
       watcher.accept(networks);
-      FixedModels fixedModels =
-          FixedModels.startingFrom(Path.of(training.modelNameOrPath()))
-              .withReward(opened.identity());
+      FixedModels fixedModels = fixedModels(opened.identity());
       if (run.checkpoint() != null) {
         fixedModels.requireSame(run.kept());
       }
@@ -241,22 +240,28 @@ public final class GroupTrainer {
             training.activationCheckpointing() ? Recording.PER_BLOCK : Recording.FULL));
   }
 
+  private FixedModels fixedModels(String rewardIdentity) {
+    return FixedModels.startingFrom(Path.of(training.modelNameOrPath())).withReward(rewardIdentity);
+  }
+
   /** Looks at what a run would read, without loading weights or writing anything. */
   public void check(Checks checks) {
     int unfrozen = group.numLayersUnfrozen();
     try (RunCheck run =
         new RunCheck(
+            method.name(),
             keys.all(),
             training,
             (folder, lora) -> ModelLoader.checkHydra(folder, lora, unfrozen),
             checks)) {
-      OpenReward.check(run, rolling.rewardSource(), run.longestRow());
       Generator.check(run, rolling.sampling());
       int newTokens = rolling.sampling().maxNewTokens();
-      run.trainData(paths -> load(run.promptEncoder(newTokens), paths).data());
-      if (training.effectiveEvalStrategy() != EvalStrategy.NO) {
-        run.evalData(paths -> load(run.promptEncoder(newTokens), paths).data());
-      }
+      OnlinePrompts prompts =
+          run.prompts(newTokens, (encoder, paths) -> load(encoder, paths), OnlinePrompts::data);
+      int answered = prompts == null ? 0 : prompts.longestAnswered();
+      RewardSourceConfig source = rolling.rewardSource();
+      OpenReward.check(run, source, reward, Math.max(run.longestRow(), answered));
+      run.fixedModels(() -> fixedModels(OpenReward.identity(source)));
     }
   }
 

@@ -20,6 +20,7 @@ import org.rlhf4j.core.config.ConfigBuilder;
 import org.rlhf4j.core.config.Flattened;
 import org.rlhf4j.core.config.Flattened.Default;
 import org.rlhf4j.core.config.TrainingConfig;
+import org.rlhf4j.core.train.Checks;
 import org.rlhf4j.core.train.RunContext;
 import org.rlhf4j.ppo.rollout.RolloutConfig;
 
@@ -87,27 +88,28 @@ class OwnMethodTest {
     }
   }
 
-  private List<Map<String, Object>> train(GroupMethod method, String output, Object... more) {
-    ConfigBuilder<? extends Record> grpo = runs.builder(GroupRuns.Method.GRPO, output, more);
-    Record all = grpo.build();
+  private Keys keys(String output, Object... more) {
     ConfigBuilder<Keys> builder = Config.of(Keys.class);
-    Config.toMap(all)
+    Config.toMap(runs.builder(GroupRuns.Method.GRPO, output, more).build())
         .forEach(
             (key, value) -> {
               if (!List.of("loss_type", "scale_rewards").contains(key)) {
                 builder.set(key, value);
               }
             });
-    return train(method, builder.build());
+    return builder.build();
   }
 
-  private static List<Map<String, Object>> train(GroupMethod method, Keys keys) {
+  private static GroupTrainer trainer(GroupMethod method, Keys keys) {
     return new GroupTrainer(
-            method,
-            new GroupTrainer.Keys(keys, keys.training(), keys.rollout(), keys.group()),
-            RunContext.silent(),
-            GroupRuns.SMALL_IDS)
-        .train();
+        method,
+        new GroupTrainer.Keys(keys, keys.training(), keys.rollout(), keys.group()),
+        RunContext.silent(),
+        GroupRuns.SMALL_IDS);
+  }
+
+  private List<Map<String, Object>> train(GroupMethod method, String output, Object... more) {
+    return trainer(method, keys(output, more)).train();
   }
 
   @Test
@@ -132,7 +134,7 @@ class OwnMethodTest {
             .set("num_generations", 4)
             .set("mini_batch_size", 6)
             .build();
-    RlhfException refused = assertThrows(RlhfException.class, () -> train(new Grpo(), keys));
+    RlhfException refused = assertThrows(RlhfException.class, () -> trainer(new Grpo(), keys));
     assertTrue(
         refused.getMessage().startsWith("mini_batch_size 6 does not fill groups"),
         refused.getMessage());
@@ -154,6 +156,11 @@ class OwnMethodTest {
     assertTrue(
         refused.getMessage().endsWith(" is of a run of own, this is one of other"),
         refused.getMessage());
+    Checks checks = new Checks(line -> {});
+    trainer(other, keys("own", keys)).check(checks);
+    assertEquals(
+        refused.getMessage(),
+        assertThrows(RlhfException.class, checks::throwProblems).getMessage());
   }
 
   @Test
