@@ -207,7 +207,7 @@ class GroupTrainersTest {
       refused(method, "mini_batch_size=20", "is more than the responses of a roll-out");
       refused(method, "total_episodes=30", "total_episodes 30 does not fill groups");
       refused(method, "gradient_accumulation_steps=3", "gradient_accumulation_steps 3 contradicts");
-      refused(method, "top_p=0.9", "top_p 0.9: not together");
+      refused(method, "top_p=0.9", "top_p 0.9: online training draws tokens");
       refused(method, "num_layers_unfrozen=0", "num_layers_unfrozen: found 0");
       refused(method, "lora_dropout=0.1", "allowed: 0");
       refused(method, "max_new_tokens=64", "leaves no room for a prompt in max_length 64");
