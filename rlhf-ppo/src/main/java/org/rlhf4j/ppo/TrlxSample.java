@@ -31,9 +31,9 @@ record TrlxSample(
         index,
         prompt,
         response,
-        narrow(logProbs),
-        narrow(referenceLogProbs),
-        narrow(values),
+        Floats.narrow(logProbs),
+        Floats.narrow(referenceLogProbs),
+        Floats.narrow(values),
         rewards,
         none,
         none,
@@ -51,13 +51,5 @@ record TrlxSample(
         Floats.wide(kept.referenceLogProbs()),
         Floats.wide(kept.values()),
         kept.rewards());
-  }
-
-  private static float[] narrow(double[] numbers) {
-    float[] narrow = new float[numbers.length];
-    for (int i = 0; i < narrow.length; i++) {
-      narrow[i] = (float) numbers[i];
-    }
-    return narrow;
   }
 }

@@ -194,11 +194,7 @@ final class GroupStep {
       clippedLow += share.clippedLow();
       clippedHigh += share.clippedHigh();
       share.figures().forEach((name, value) -> further.merge(name, value, Double::sum));
-      float[] derivative = new float[now.length];
-      for (int t = 0; t < derivative.length; t++) {
-        derivative[t] = (float) share.derivative()[t];
-      }
-      return derivative;
+      return Floats.narrow(share.derivative());
     }
 
     Map<String, Double> figures() {
